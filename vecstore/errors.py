@@ -1,0 +1,98 @@
+"""Every error vecstore raises on purpose, in one tree.
+
+::
+
+    VecstoreError
+    ├── NotFoundError                 collection, space, item, translator, snapshot
+    ├── AlreadyExistsError
+    ├── InvalidArgumentError          a name, a count, a choice, duplicate ids
+    ├── InvalidMetadataError          values that do not fit the collection's columns
+    ├── InvalidVectorsError
+    │   ├── DimensionMismatchError
+    │   ├── NonFiniteError
+    │   └── UnpairedRowsError
+    ├── SpaceMismatchError            wrong space or fingerprint, also when dimensions agree
+    ├── NoRouteError                  no translator joins the spaces; says how to get one
+    ├── InvalidFilterError
+    ├── CommitConflictError           another writer was first; safe to retry
+    ├── CorruptFileError
+    ├── SchemaVersionError            the store was written by another schema version
+    ├── StorageError                  the disk or database refused (full, read-only, locked)
+    ├── UnsupportedOperationError
+    ├── MissingDependencyError        names the extra to install
+    └── IngestError                   names file, row and column, and what was committed
+"""
+
+from vecstore_translators.errors import (
+    CorruptFileError,
+    DimensionMismatchError,
+    InvalidArgumentError,
+    InvalidVectorsError,
+    MissingDependencyError,
+    NonFiniteError,
+    UnpairedRowsError,
+    UnsupportedOperationError,
+    VecstoreError,
+)
+
+__all__ = [
+    "AlreadyExistsError",
+    "CommitConflictError",
+    "CorruptFileError",
+    "DimensionMismatchError",
+    "IngestError",
+    "InvalidArgumentError",
+    "InvalidFilterError",
+    "InvalidMetadataError",
+    "InvalidVectorsError",
+    "MissingDependencyError",
+    "NoRouteError",
+    "NonFiniteError",
+    "NotFoundError",
+    "SchemaVersionError",
+    "SpaceMismatchError",
+    "StorageError",
+    "UnpairedRowsError",
+    "UnsupportedOperationError",
+    "VecstoreError",
+]
+
+
+class NotFoundError(VecstoreError, LookupError):
+    """A collection, space, item, translator or snapshot does not exist."""
+
+
+class AlreadyExistsError(VecstoreError):
+    """The name, or the vector of this item in this space, is taken."""
+
+
+class InvalidMetadataError(VecstoreError, ValueError):
+    """Metadata does not fit the collection's columns and cannot be widened safely."""
+
+
+class SpaceMismatchError(VecstoreError):
+    """Vectors, an encoder or a translator belong to another embedding space."""
+
+
+class NoRouteError(VecstoreError, LookupError):
+    """No translator joins two spaces."""
+
+
+class InvalidFilterError(VecstoreError, ValueError):
+    """A ``where`` is not a predicate over the collection's columns."""
+
+
+class CommitConflictError(VecstoreError):
+    """Another writer committed first; nothing of this write is visible; retry."""
+
+
+class SchemaVersionError(VecstoreError):
+    """The store was written with a schema this version cannot read."""
+
+
+class StorageError(VecstoreError):
+    """The disk or the database refused: full, read-only, locked or unreachable."""
+
+
+class IngestError(VecstoreError):
+    """A file could not be ingested; names file, row and column, and what is committed."""
