@@ -1,0 +1,1 @@
+"""Immutable files under a data root: items, vectors and deletes."""

@@ -1,0 +1,182 @@
+"""The data root: where immutable files live and how one becomes durable.
+
+A file is written under a temporary name, synced, renamed, and its folder synced. Nothing
+refers to it until the catalog commits its path, size and checksum, so a crash leaves at
+most an unreferenced file behind.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import final
+
+import pyarrow as pa
+import xxhash
+
+from vecstore.errors import CorruptFileError, StorageError, UnsupportedOperationError
+
+__all__ = ["DataRoot", "LocalRoot", "StoredFile", "open_root"]
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredFile:
+    """A durable file: path relative to the root, size in bytes, xxh3-128 hex checksum."""
+
+    path: str
+    size: int
+    checksum: str
+
+
+class DataRoot(ABC):
+    """Where files live. Paths are relative, with forward slashes, and made by vecstore."""
+
+    @abstractmethod
+    def write(self, path: str, write: Callable[[pa.NativeFile], object]) -> StoredFile:
+        """Make a new durable file from what ``write`` puts into the sink it is given."""
+
+    @abstractmethod
+    def map(self, file: StoredFile) -> pa.Buffer:
+        """Return the verified content without copying it where the place allows that.
+
+        Raises
+        ------
+        CorruptFileError
+            Missing, truncated, or the checksum differs from the catalog's.
+        """
+
+    @abstractmethod
+    def remove_tree(self, path: str) -> None:
+        """Delete a folder and all below it; missing is fine."""
+
+
+def open_root(place: str | os.PathLike[str]) -> DataRoot:
+    """Open the data root at a folder or URL."""
+    text = os.fspath(place)
+    if "://" in text and not text.startswith("file://"):
+        raise UnsupportedOperationError(
+            f"data root {text!r}: expected a folder; object stores are not supported yet"
+        )
+    return LocalRoot(Path(text.removeprefix("file://")))
+
+
+@final
+class LocalRoot(DataRoot):
+    """A folder on a local file system; files are memory-mapped."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def write(self, path: str, write: Callable[[pa.NativeFile], object]) -> StoredFile:
+        """See :meth:`DataRoot.write`.
+
+        Raises
+        ------
+        StorageError
+            The file system refused: full, read-only, no permission.
+        """
+        final_path = self._resolve(path)
+        temporary = final_path.with_name(f".{final_path.name}.{uuid.uuid4().hex}.tmp")
+        with _mapped_os_errors(final_path):
+            _make_folder(final_path.parent)
+            try:
+                with pa.OSFile(str(temporary), "wb") as sink:
+                    write(sink)
+                with temporary.open("rb") as file:
+                    os.fsync(file.fileno())
+                with pa.memory_map(str(temporary)) as content:
+                    buffer = content.read_buffer()
+                stored = StoredFile(path=path, size=buffer.size, checksum=checksum(buffer))
+                temporary.rename(final_path)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+            _sync_folder(final_path.parent)
+        return stored
+
+    def map(self, file: StoredFile) -> pa.Buffer:
+        """See :meth:`DataRoot.map`."""
+        path = self._resolve(file.path)
+        try:
+            # The buffer keeps the map alive, also after the file has been deleted.
+            buffer = pa.memory_map(str(path)).read_buffer() if file.size else pa.py_buffer(b"")
+        except FileNotFoundError as error:
+            raise CorruptFileError(
+                f"{path} is registered in the catalog but missing; restore it from a backup"
+            ) from error
+        except OSError as error:
+            raise StorageError(f"cannot read {path}: {error}") from error
+        if buffer.size != file.size:
+            raise CorruptFileError(
+                f"{path}: expected {file.size} bytes, found {buffer.size}; restore it from a backup"
+            )
+        found = checksum(buffer)
+        if found != file.checksum:
+            raise CorruptFileError(
+                f"{path}: expected xxh3-128 checksum {file.checksum}, found {found}; "
+                "restore it from a backup"
+            )
+        return buffer
+
+    def remove_tree(self, path: str) -> None:
+        """See :meth:`DataRoot.remove_tree`."""
+        folder = self._resolve(path)
+        with _mapped_os_errors(folder):
+            shutil.rmtree(folder, ignore_errors=False) if folder.exists() else None
+
+    def _resolve(self, path: str) -> Path:
+        """Return the absolute path; a path that leaves the root comes from a damaged catalog."""
+        parts = PurePosixPath(path).parts
+        if not parts or path.startswith("/") or ".." in parts or "\0" in path:
+            raise CorruptFileError(f"the catalog names {path!r}, which is outside the data root")
+        return self.folder.joinpath(*parts)
+
+
+def checksum(content: pa.Buffer | bytes) -> str:
+    """Return the xxh3-128 hex digest (fast enough to verify every file when it is mapped)."""
+    return xxhash.xxh3_128_hexdigest(memoryview(content))
+
+
+def _make_folder(folder: Path) -> None:
+    """Create a folder and make its entry in every new parent durable."""
+    if folder.is_dir():
+        return
+    _make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    _sync_folder(folder.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make renames and creations inside the folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+_REMEDIES = {
+    errno.ENOSPC: "the disk is full; free space and retry",
+    errno.EDQUOT: "the disk quota is used up; free space and retry",
+    errno.EROFS: "the file system is read-only",
+    errno.EACCES: "permission denied; check the owner and mode of the data root",
+    errno.EPERM: "permission denied; check the owner and mode of the data root",
+}
+
+
+@contextmanager
+def _mapped_os_errors(path: Path) -> Iterator[None]:
+    """Turn what the operating system says into StorageError with a remedy."""
+    try:
+        yield
+    except OSError as error:
+        remedy = _REMEDIES.get(error.errno or 0, "nothing was committed")
+        raise StorageError(f"cannot write {path}: {error.strerror or error}; {remedy}") from error

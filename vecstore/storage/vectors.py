@@ -1,0 +1,91 @@
+"""Vector segments: Arrow IPC files of (row_id, vector), memory-mapped when read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from vecstore.errors import CorruptFileError
+from vecstore.storage.root import DataRoot, StoredFile
+
+__all__ = ["VectorSegment", "read_vectors", "write_vectors"]
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class VectorSegment:
+    """The rows of one vector file.
+
+    Attributes
+    ----------
+    row_ids : ndarray of shape (n,), int64, ascending
+    vectors : ndarray of shape (n, dim), float32 or float16, read-only memory map
+    """
+
+    row_ids: NDArray[np.int64]
+    vectors: NDArray[Any]
+
+    def __len__(self) -> int:
+        return len(self.row_ids)
+
+
+def write_vectors(
+    root: DataRoot,
+    path: str,
+    *,
+    row_ids: NDArray[np.int64],
+    vectors: NDArray[Any],
+    labels: dict[str, str],
+) -> StoredFile:
+    """Write one segment.
+
+    Parameters
+    ----------
+    row_ids : ndarray of shape (n,), int64, ascending
+    vectors : ndarray of shape (n, dim), float32 or float16, C-contiguous
+    labels : dict
+        What the file belongs to (the space's fingerprint); checked when it is read.
+    """
+    dim = vectors.shape[1]
+    column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), dim)
+    batch = pa.record_batch([pa.array(row_ids), column], names=["row_id", "vector"])
+    schema = batch.schema.with_metadata(labels)
+
+    def write(sink: pa.NativeFile) -> None:
+        with pa.ipc.new_file(sink, schema) as writer:
+            writer.write_batch(batch.replace_schema_metadata(labels))
+
+    return root.write(path, write)
+
+
+def read_vectors(
+    root: DataRoot, file: StoredFile, *, dim: int, labels: dict[str, str]
+) -> VectorSegment:
+    """Map one segment.
+
+    Raises
+    ------
+    CorruptFileError
+        The checksum, the labels or the layout are not those that were written.
+    """
+    buffer = root.map(file)
+    try:
+        reader = pa.ipc.open_file(buffer)
+        found = {k.decode(): v.decode() for k, v in (reader.schema.metadata or {}).items()}
+        if found != labels:
+            raise CorruptFileError(
+                f"{file.path}: expected a file of {labels}, found one of {found}; it belongs to "
+                "something else. Restore the right file from a backup"
+            )
+        batch = reader.get_batch(0)
+        row_ids = batch.column("row_id").to_numpy(zero_copy_only=True)
+        values = batch.column("vector").flatten().to_numpy(zero_copy_only=True)
+        return VectorSegment(row_ids=row_ids, vectors=values.reshape(len(row_ids), dim))
+    except (pa.ArrowException, KeyError, ValueError) as error:
+        raise CorruptFileError(
+            f"{file.path}: not a vector segment of {dim} dimensions: {error}"
+        ) from error
