@@ -1,0 +1,437 @@
+"""Catalog: reads a version's state, and commits changes with a compare-and-swap."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any, final
+
+import pyarrow as pa
+from sqlalchemy import Connection, Row, Table, and_, delete, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from vecstore.catalog import migrations, tables
+from vecstore.catalog.engine import Database
+from vecstore.catalog.records import (
+    Changes,
+    CollectionRecord,
+    FileRecord,
+    IndexRecord,
+    SpaceRecord,
+    State,
+    TranslatorRecord,
+    VersionRecord,
+)
+from vecstore.errors import AlreadyExistsError, CommitConflictError, NotFoundError
+from vecstore.names import slug
+from vecstore.spaces import EncodingProfile, Space
+from vecstore.storage.root import StoredFile
+
+__all__ = ["Catalog"]
+
+FIRST_SCHEMA = pa.schema([("id", pa.string()), ("document", pa.string())])
+
+
+@final
+class Catalog:
+    """The catalog of one store. Thread-safe; every method is one transaction."""
+
+    def __init__(self, url: str) -> None:
+        self._database = Database(url)
+        with self._database.read() as connection:
+            current = migrations.is_current(connection)
+        if not current:
+            with self._database.write() as connection:
+                migrations.migrate(connection)
+
+    @property
+    def location(self) -> str:
+        """The database URL without its password."""
+        return self._database.url.render_as_string(hide_password=True)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._database.close()
+
+    def change_token(self) -> tuple[int, ...] | None:
+        """Return a value that changes with every commit, read without SQL, or None."""
+        return self._database.change_token()
+
+    # Collections
+
+    def collections(self) -> list[CollectionRecord]:
+        """Return all collections by name."""
+        with self._database.read() as connection:
+            rows = connection.execute(select(tables.collections).order_by(tables.collections.c.name))
+            return [CollectionRecord(id=r.id, name=r.name, directory=r.directory) for r in rows]
+
+    def create_collection(self, name: str) -> CollectionRecord:
+        """Create an empty collection at version 0."""
+        record = CollectionRecord(
+            id=uuid.uuid4().hex, name=name, directory=f"{slug(name)}-{uuid.uuid4().hex[:8]}"
+        )
+        with self._name_taken(name), self._database.write() as connection:
+            connection.execute(
+                insert(tables.collections).values(**asdict(record), version=0, next_row_id=0)
+            )
+            _record_schema(connection, record.id, 0, FIRST_SCHEMA)
+            _record_version(connection, record.id, 0, "create collection", 0)
+        return record
+
+    def rename_collection(self, collection_id: str, name: str) -> None:
+        """Give a collection another name; its files stay where they are."""
+        with self._name_taken(name), self._database.write() as connection:
+            found = connection.execute(
+                update(tables.collections)
+                .where(tables.collections.c.id == collection_id)
+                .values(name=name)
+            )
+            if found.rowcount == 0:
+                raise _collection_gone(collection_id)
+
+    def drop_collection(self, collection_id: str) -> None:
+        """Forget a collection with all its versions."""
+        with self._database.write() as connection:
+            for table in reversed(tables.metadata.sorted_tables):
+                if "collection_id" in table.c:
+                    connection.execute(
+                        delete(table).where(table.c.collection_id == collection_id)
+                    )
+            connection.execute(
+                delete(tables.collections).where(tables.collections.c.id == collection_id)
+            )
+
+    # Versions
+
+    def version(self, collection_id: str) -> int:
+        """Return the newest version."""
+        with self._database.read() as connection:
+            return _current(connection, collection_id).version  # type: ignore[no-any-return]
+
+    def state(self, collection_id: str, version: int | None = None) -> State:
+        """Read everything a version consists of; the newest one by default.
+
+        Raises
+        ------
+        NotFoundError
+            The collection or the version does not exist.
+        """
+        with self._database.read() as connection:
+            current = _current(connection, collection_id)
+            version = current.version if version is None else version
+            if not 0 <= version <= current.version:
+                raise NotFoundError(
+                    f"collection {current.name!r} has versions 0 to {current.version}, "
+                    f"got {version}"
+                )
+
+            def visible(table: Table) -> list[Row[Any]]:
+                query = select(table).where(
+                    table.c.collection_id == collection_id, _visible_at(table, version)
+                )
+                order = [table.c.added_version]
+                if "position" in table.c:
+                    order.append(table.c.position)
+                return list(connection.execute(query.order_by(*order)))
+
+            schema = connection.execute(
+                select(tables.schemas.c.arrow_schema)
+                .where(
+                    tables.schemas.c.collection_id == collection_id,
+                    tables.schemas.c.version <= version,
+                )
+                .order_by(tables.schemas.c.version.desc())
+                .limit(1)
+            ).scalar_one()
+            return State(
+                collection=CollectionRecord(
+                    id=current.id, name=current.name, directory=current.directory
+                ),
+                version=version,
+                next_row_id=current.next_row_id,
+                schema=pa.ipc.read_schema(pa.py_buffer(schema)),
+                spaces=tuple(_space_record(row) for row in visible(tables.spaces)),
+                files=tuple(_file_record(row) for row in visible(tables.files)),
+                translators=tuple(_translator_record(row) for row in visible(tables.translators)),
+            )
+
+    def versions(self, collection_id: str) -> list[VersionRecord]:
+        """Return the history, oldest first."""
+        table = tables.versions
+        with self._database.read() as connection:
+            rows = connection.execute(
+                select(table).where(table.c.collection_id == collection_id).order_by(table.c.version)
+            )
+            return [
+                VersionRecord(
+                    version=row.version,
+                    # SQLite drops the zone; everything is written in UTC.
+                    committed_at=row.committed_at.replace(tzinfo=UTC),
+                    operation=row.operation,
+                    rows=row.rows,
+                )
+                for row in rows
+            ]
+
+    def reserve_row_ids(self, collection_id: str, count: int) -> int:
+        """Reserve ``count`` consecutive row ids for ever and return the first."""
+        table = tables.collections
+        with self._database.write() as connection:
+            end = connection.execute(
+                update(table)
+                .where(table.c.id == collection_id)
+                .values(next_row_id=table.c.next_row_id + count)
+                .returning(table.c.next_row_id)
+            ).scalar_one_or_none()
+            if end is None:
+                raise _collection_gone(collection_id)
+            return int(end) - count
+
+    def commit(self, collection_id: str, base_version: int, changes: Changes) -> int:
+        """Make ``changes`` the next version if ``base_version`` is still the newest.
+
+        Raises
+        ------
+        CommitConflictError
+            Another writer was first. Nothing of the changes is visible.
+        """
+        version = base_version + 1
+        table = tables.collections
+        with self._database.write() as connection:
+            swapped = connection.execute(
+                update(table)
+                .where(table.c.id == collection_id, table.c.version == base_version)
+                .values(version=version)
+            )
+            if swapped.rowcount == 0:
+                current = _current(connection, collection_id)
+                raise CommitConflictError(
+                    f"collection {current.name!r}: expected version {base_version}, found "
+                    f"{current.version}; another writer committed first. Retry"
+                )
+            _apply(connection, collection_id, version, changes)
+        return version
+
+    # Checkpoints of jobs
+
+    def checkpoint(self, collection_id: str, job: str) -> dict[str, Any] | None:
+        """Return the state that the job's last commit left, or None."""
+        table = tables.checkpoints
+        with self._database.read() as connection:
+            state = connection.execute(
+                select(table.c.state).where(
+                    table.c.collection_id == collection_id, table.c.job == job
+                )
+            ).scalar_one_or_none()
+            return None if state is None else dict(state)
+
+    def clear_checkpoint(self, collection_id: str, job: str) -> None:
+        """Forget a job."""
+        table = tables.checkpoints
+        with self._database.write() as connection:
+            connection.execute(
+                delete(table).where(table.c.collection_id == collection_id, table.c.job == job)
+            )
+
+    # Indexes are caches: they belong to no version
+
+    def indexes(self, collection_id: str) -> list[IndexRecord]:
+        """Return the registered indexes."""
+        table = tables.indexes
+        with self._database.read() as connection:
+            rows = connection.execute(select(table).where(table.c.collection_id == collection_id))
+            return [_index_record(row) for row in rows]
+
+    def replace_index(
+        self, collection_id: str, record: IndexRecord | None, *, replaced: tuple[str, ...] = ()
+    ) -> None:
+        """Register an index and forget those it replaces, in one step."""
+        table = tables.indexes
+        with self._database.write() as connection:
+            connection.execute(delete(table).where(table.c.id.in_(replaced)))
+            if record is not None:
+                values = asdict(record)
+                file = values.pop("file")
+                values["covered"] = sorted(record.covered)
+                connection.execute(insert(table).values(collection_id=collection_id, **values, **file))
+
+    def _name_taken(self, name: str) -> _NameTaken:
+        return _NameTaken(name)
+
+
+class _NameTaken:
+    """Turns a violated unique name into AlreadyExistsError."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if error is not None and isinstance(error.__cause__, IntegrityError):
+            raise AlreadyExistsError(
+                f"a collection named {self._name!r} exists; choose another name or drop it first"
+            ) from error
+
+
+def _current(connection: Connection, collection_id: str) -> Row[Any]:
+    table = tables.collections
+    row = connection.execute(select(table).where(table.c.id == collection_id)).one_or_none()
+    if row is None:
+        raise _collection_gone(collection_id)
+    return row
+
+
+def _collection_gone(collection_id: str) -> NotFoundError:
+    return NotFoundError(f"collection {collection_id} has been dropped; open another one")
+
+
+def _visible_at(table: Table, version: int) -> Any:
+    return and_(
+        table.c.added_version <= version,
+        or_(table.c.removed_version.is_(None), table.c.removed_version > version),
+    )
+
+
+def _apply(connection: Connection, collection_id: str, version: int, changes: Changes) -> None:
+    """Write the rows of one commit."""
+    common: dict[str, Any] = {"collection_id": collection_id, "added_version": version}
+    if changes.add_files:
+        connection.execute(
+            insert(tables.files),
+            [
+                {
+                    "id": f.id,
+                    "kind": f.kind,
+                    "space_id": f.space_id,
+                    "rows": f.rows,
+                    "position": position,
+                    **asdict(f.file),
+                    **common,
+                }
+                for position, f in enumerate(changes.add_files)
+            ],
+        )
+    for record in changes.add_spaces:
+        values = asdict(record.space)
+        connection.execute(
+            insert(tables.spaces).values(
+                id=record.id,
+                directory=record.directory,
+                generation=record.generation,
+                fingerprint=record.space.fingerprint,
+                **values,
+                **common,
+            )
+        )
+    for translator in changes.add_translators:
+        values = asdict(translator)
+        values.pop("added_version")
+        connection.execute(insert(tables.translators).values(**values, **common))
+    for table, gone in (
+        (tables.files, changes.remove_files),
+        (tables.spaces, changes.remove_spaces),
+        (tables.translators, changes.remove_translators),
+    ):
+        if gone:
+            connection.execute(
+                update(table).where(table.c.id.in_(gone)).values(removed_version=version)
+            )
+    if changes.schema is not None:
+        _record_schema(connection, collection_id, version, changes.schema)
+    if changes.checkpoint is not None:
+        job, state = changes.checkpoint
+        where = and_(
+            tables.checkpoints.c.collection_id == collection_id, tables.checkpoints.c.job == job
+        )
+        connection.execute(delete(tables.checkpoints).where(where))
+        connection.execute(
+            insert(tables.checkpoints).values(
+                collection_id=collection_id, job=job, state=dict(state)
+            )
+        )
+    _record_version(connection, collection_id, version, changes.operation, changes.rows)
+
+
+def _record_schema(
+    connection: Connection, collection_id: str, version: int, schema: pa.Schema
+) -> None:
+    connection.execute(
+        insert(tables.schemas).values(
+            collection_id=collection_id,
+            version=version,
+            arrow_schema=schema.serialize().to_pybytes(),
+        )
+    )
+
+
+def _record_version(
+    connection: Connection, collection_id: str, version: int, operation: str, rows: int
+) -> None:
+    connection.execute(
+        insert(tables.versions).values(
+            collection_id=collection_id,
+            version=version,
+            committed_at=datetime.now(UTC),
+            operation=operation,
+            rows=rows,
+        )
+    )
+
+
+def _stored_file(row: Row[Any] | Mapping[str, Any]) -> StoredFile:
+    values = row if isinstance(row, Mapping) else row._mapping
+    return StoredFile(path=values["path"], size=values["size"], checksum=values["checksum"])
+
+
+def _space_record(row: Row[Any]) -> SpaceRecord:
+    space = Space(
+        name=row.name,
+        dim=row.dim,
+        metric=row.metric,
+        model=row.model,
+        revision=row.revision,
+        dtype=row.dtype,
+        profile=EncodingProfile(**row.profile),
+        supersedes=row.supersedes,
+    )
+    return SpaceRecord(id=row.id, space=space, directory=row.directory, generation=row.generation)
+
+
+def _file_record(row: Row[Any]) -> FileRecord:
+    return FileRecord(
+        id=row.id,
+        kind=row.kind,
+        file=_stored_file(row),
+        rows=row.rows,
+        space_id=row.space_id,
+        added_version=row.added_version,
+    )
+
+
+def _translator_record(row: Row[Any]) -> TranslatorRecord:
+    return TranslatorRecord(
+        id=row.id,
+        source=row.source,
+        target=row.target,
+        family=row.family,
+        files={name: _stored_file(file) for name, file in row.files.items()},
+        report=row.report,
+        added_version=row.added_version,
+    )
+
+
+def _index_record(row: Row[Any]) -> IndexRecord:
+    return IndexRecord(
+        id=row.id,
+        space=row.space,
+        translator_id=row.translator_id,
+        execution=row.execution,
+        kind=row.kind,
+        parameters=row.parameters,
+        file=_stored_file(row),
+        rows=row.rows,
+        covered=frozenset(row.covered),
+    )

@@ -1,0 +1,116 @@
+"""Connections: SQLite set up for durability, PostgreSQL as it is, errors mapped at the border."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, final
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+
+from vecstore.errors import InvalidArgumentError, MissingDependencyError, StorageError
+
+__all__ = ["Database"]
+
+BUSY_TIMEOUT_S = 30.0
+
+
+@final
+class Database:
+    """A pool of connections to the catalog's database.
+
+    SQLite runs in WAL mode with ``synchronous=FULL``: readers never block the writer, and a
+    commit that returned survives a power cut.
+    """
+
+    def __init__(self, url: str | URL) -> None:
+        try:
+            self.url = make_url(url)
+            self.is_sqlite = self.url.get_backend_name() == "sqlite"
+            arguments = {"timeout": BUSY_TIMEOUT_S} if self.is_sqlite else {}
+            if self.url.drivername == "postgresql":
+                self.url = self.url.set(drivername="postgresql+psycopg")
+            self._engine: Engine = create_engine(self.url, connect_args=arguments)
+        except (ArgumentError, NoSuchModuleError) as error:
+            raise InvalidArgumentError(
+                "expected a SQLAlchemy URL of SQLite or PostgreSQL, such as "
+                "'postgresql+psycopg://host/database'"
+            ) from error
+        except ModuleNotFoundError as error:
+            raise MissingDependencyError(
+                f"the database driver {error.name!r} is not installed; "
+                "pip install 'vecstore[postgres]'"
+            ) from error
+        if self.is_sqlite:
+            event.listen(self._engine, "connect", _configure_sqlite)
+            event.listen(self._engine, "begin", _begin_sqlite)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Open a read transaction: everything inside sees one state of the catalog."""
+        with self._transaction(write=False) as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """Open a write transaction; it is durable when the block has been left."""
+        with self._transaction(write=True) as connection:
+            yield connection
+
+    @contextmanager
+    def _transaction(self, *, write: bool) -> Iterator[Connection]:
+        isolation = "SERIALIZABLE" if self.is_sqlite else "READ COMMITTED" if write else "REPEATABLE READ"
+        try:
+            with self._engine.connect() as raw:
+                connection = raw.execution_options(
+                    vecstore_write=write,
+                    **({} if self.is_sqlite else {"isolation_level": isolation}),
+                )
+                with connection.begin():
+                    yield connection
+        except SQLAlchemyError as error:
+            raise _mapped(error, self.url) from error
+
+    def change_token(self) -> tuple[int, ...] | None:
+        """Return a cheap value that changes with every commit of any process, or None.
+
+        For SQLite it is read from the file system (no SQL): every commit writes to the WAL.
+        """
+        if not self.is_sqlite or not self.url.database:
+            return None
+        token: list[int] = []
+        for path in (self.url.database, self.url.database + "-wal"):
+            try:
+                stat = os.stat(path)
+            except FileNotFoundError:
+                token += (0, 0)
+            else:
+                token += (stat.st_mtime_ns, stat.st_size)
+        return tuple(token)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+
+def _configure_sqlite(connection: Any, _record: object) -> None:
+    """Set up one SQLite connection; transactions are begun explicitly by :func:`_begin_sqlite`."""
+    connection.isolation_level = None
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    """Take the write lock at the start of a write, so that it waits instead of failing later."""
+    write = connection.get_execution_options().get("vecstore_write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+def _mapped(error: SQLAlchemyError, url: URL) -> StorageError:
+    """Describe a database error without the SQL, its parameters or the password."""
+    cause = str(error.orig).strip() if isinstance(error, DBAPIError) else type(error).__name__
+    return StorageError(
+        f"catalog {url.render_as_string(hide_password=True)}: {cause}; nothing was committed"
+    )

@@ -1,0 +1,135 @@
+"""What the catalog stores, as values: records read from it and the changes of one commit."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal, final
+
+import pyarrow as pa
+
+from vecstore.spaces import Space
+from vecstore.storage.root import StoredFile
+
+__all__ = [
+    "Changes",
+    "CollectionRecord",
+    "FileRecord",
+    "IndexRecord",
+    "SpaceRecord",
+    "State",
+    "TranslatorRecord",
+    "VersionRecord",
+]
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectionRecord:
+    """A collection; ``directory`` stays when it is renamed."""
+
+    id: str
+    name: str
+    directory: str
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpaceRecord:
+    """A space of a collection; ``generation`` counts its ancestors in the lineage from 1."""
+
+    id: str
+    space: Space
+    directory: str
+    generation: int
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileRecord:
+    """An immutable file of rows and the version that added it.
+
+    A ``deletes`` file kills the rows it names in every file added before it: items and all
+    their vectors, or with ``space_id`` only the vectors in that space.
+    """
+
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    kind: Literal["items", "vectors", "deletes"]
+    file: StoredFile
+    rows: int
+    space_id: str | None = None
+    added_version: int = -1
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TranslatorRecord:
+    """A fitted translator: direction, files by name, and what was measured when it was fitted."""
+
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    source: str
+    target: str
+    family: str
+    files: Mapping[str, StoredFile]
+    report: Mapping[str, Any]
+    added_version: int = -1
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexRecord:
+    """A built index: a cache over the vector files it names, of one view of one space."""
+
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    space: str
+    translator_id: str | None
+    execution: str | None
+    kind: str
+    parameters: Mapping[str, Any]
+    file: StoredFile
+    rows: int
+    covered: frozenset[str]
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionRecord:
+    """One commit: what it did and when."""
+
+    version: int
+    committed_at: datetime
+    operation: str
+    rows: int
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """Everything one version of a collection consists of."""
+
+    collection: CollectionRecord
+    version: int
+    next_row_id: int
+    schema: pa.Schema
+    spaces: tuple[SpaceRecord, ...]
+    files: tuple[FileRecord, ...]
+    translators: tuple[TranslatorRecord, ...]
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """What one commit adds to and takes from a collection, atomically."""
+
+    operation: str
+    rows: int = 0
+    add_files: tuple[FileRecord, ...] = ()
+    remove_files: tuple[str, ...] = ()
+    add_spaces: tuple[SpaceRecord, ...] = ()
+    remove_spaces: tuple[str, ...] = ()
+    add_translators: tuple[TranslatorRecord, ...] = ()
+    remove_translators: tuple[str, ...] = ()
+    schema: pa.Schema | None = None
+    checkpoint: tuple[str, Mapping[str, Any]] | None = None

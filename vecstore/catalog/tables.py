@@ -1,0 +1,154 @@
+"""The tables. Rows that belong to versions carry the half-open range [added, removed)."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.types import JSON
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _belongs_to_collection() -> Column[str]:
+    return Column(
+        "collection_id", ForeignKey("collections.id", ondelete="CASCADE"), nullable=False, index=True
+    )
+
+
+def _version_range() -> tuple[Column[int], Column[int]]:
+    return (
+        Column("added_version", BigInteger, nullable=False),
+        Column("removed_version", BigInteger),
+    )
+
+
+migrations = Table(
+    "migrations",
+    metadata,
+    Column("version", Integer, primary_key=True),
+    Column("name", String(100), nullable=False),
+    Column("applied_at", DateTime(timezone=True), nullable=False),
+)
+
+collections = Table(
+    "collections",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("name", String(128), nullable=False, unique=True),
+    Column("directory", String(100), nullable=False, unique=True),
+    Column("version", BigInteger, nullable=False),
+    Column("next_row_id", BigInteger, nullable=False),
+)
+
+versions = Table(
+    "versions",
+    metadata,
+    _belongs_to_collection(),
+    Column("version", BigInteger, nullable=False),
+    Column("committed_at", DateTime(timezone=True), nullable=False),
+    Column("operation", String(100), nullable=False),
+    Column("rows", BigInteger, nullable=False),
+    UniqueConstraint("collection_id", "version", name="uq_versions_version"),
+)
+
+schemas = Table(
+    "schemas",
+    metadata,
+    _belongs_to_collection(),
+    Column("version", BigInteger, nullable=False),
+    Column("arrow_schema", LargeBinary, nullable=False),
+    UniqueConstraint("collection_id", "version", name="uq_schemas_version"),
+)
+
+spaces = Table(
+    "spaces",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    _belongs_to_collection(),
+    Column("name", String(128), nullable=False),
+    Column("dim", Integer, nullable=False),
+    Column("metric", String(16), nullable=False),
+    Column("dtype", String(16), nullable=False),
+    Column("model", Text),
+    Column("revision", Text),
+    Column("profile", JSON, nullable=False),
+    Column("supersedes", String(128)),
+    Column("generation", Integer, nullable=False),
+    Column("fingerprint", String(32), nullable=False),
+    Column("directory", String(100), nullable=False),
+    *_version_range(),
+)
+
+files = Table(
+    "files",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    _belongs_to_collection(),
+    Column("kind", String(16), nullable=False),
+    Column("space_id", String(32)),
+    Column("path", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("checksum", String(32), nullable=False),
+    Column("rows", BigInteger, nullable=False),
+    Column("position", Integer, nullable=False),
+    *_version_range(),
+)
+Index("ix_files_added", files.c.collection_id, files.c.added_version)
+
+translators = Table(
+    "translators",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    _belongs_to_collection(),
+    Column("source", String(128), nullable=False),
+    Column("target", String(128), nullable=False),
+    Column("family", String(64), nullable=False),
+    Column("files", JSON, nullable=False),
+    Column("report", JSON, nullable=False),
+    *_version_range(),
+)
+
+indexes = Table(
+    "indexes",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    _belongs_to_collection(),
+    Column("space", String(128), nullable=False),
+    Column("translator_id", String(32)),
+    Column("execution", String(16)),
+    Column("kind", String(64), nullable=False),
+    Column("parameters", JSON, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("checksum", String(32), nullable=False),
+    Column("rows", BigInteger, nullable=False),
+    Column("covered", JSON, nullable=False),
+)
+
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    _belongs_to_collection(),
+    Column("job", String(128), nullable=False),
+    Column("state", JSON, nullable=False),
+    UniqueConstraint("collection_id", "job", name="uq_checkpoints_job"),
+)
