@@ -39,3 +39,7 @@ class MissingDependencyError(VecstoreError, ImportError):
 
 class CorruptFileError(VecstoreError):
     """Stored bytes do not match their checksum or cannot be what they claim to be."""
+
+
+class TooFewPairsError(InvalidVectorsError):
+    """Fewer pairs than the fit needs to be determined or to be judged."""

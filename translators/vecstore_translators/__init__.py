@@ -1,0 +1,51 @@
+"""Translators between embedding spaces: arrays in, arrays out.
+
+Fit a map from paired vectors, choose it by held-out retrieval, apply it, store it. This
+package knows no files, ids or databases, and needs numpy and safetensors only.
+
+>>> import numpy as np
+>>> rng = np.random.default_rng(0)
+>>> X = rng.normal(size=(200, 8))
+>>> rotation, _ = np.linalg.qr(rng.normal(size=(8, 8)))
+>>> selection = select_translator(X, X @ rotation)
+>>> selection.family.name
+'procrustes'
+>>> bool(np.allclose(selection.translator.translate(X[:2]), unit_rows(X[:2] @ rotation), atol=0.5))
+True
+"""
+
+from vecstore_translators.affine import AffineTranslator
+from vecstore_translators.base import AffineFamily, Translator, TranslatorFamily
+from vecstore_translators.evaluation import Interval
+from vecstore_translators.identity import Identity
+from vecstore_translators.procrustes import Procrustes
+from vecstore_translators.registry import families, get_family
+from vecstore_translators.ridge import Ridge
+from vecstore_translators.ridge_procrustes import RidgeProcrustes
+from vecstore_translators.selection import Candidate, Selection, select_translator
+from vecstore_translators.serialization import dump, load
+from vecstore_translators.statistics import PairAccumulator, PairStatistics
+from vecstore_translators.validation import Metric, unit_rows
+
+__all__ = [
+    "AffineFamily",
+    "AffineTranslator",
+    "Candidate",
+    "Identity",
+    "Interval",
+    "Metric",
+    "PairAccumulator",
+    "PairStatistics",
+    "Procrustes",
+    "Ridge",
+    "RidgeProcrustes",
+    "Selection",
+    "Translator",
+    "TranslatorFamily",
+    "dump",
+    "families",
+    "get_family",
+    "load",
+    "select_translator",
+    "unit_rows",
+]

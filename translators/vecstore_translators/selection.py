@@ -1,0 +1,443 @@
+"""Choosing a translator by what it retrieves on pairs it has not seen.
+
+Every candidate is fitted on the same folds and judged by the same held-out queries. Among
+those that cannot be told from the best, the cheapest wins; it is then fitted on all pairs.
+The result carries what an honest report needs: the old model kept, the naive swap, and the
+same method fitted on shuffled pairs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from vecstore_translators.base import Translator, TranslatorFamily
+from vecstore_translators.errors import (
+    InvalidArgumentError,
+    TooFewPairsError,
+    UnpairedRowsError,
+)
+from vecstore_translators.evaluation import (
+    Interval,
+    bootstrap_interval,
+    overlap_at_k,
+    paired_bootstrap,
+    top_k,
+)
+from vecstore_translators.folds import held_out_folds
+from vecstore_translators.registry import families as registered_families
+from vecstore_translators.validation import (
+    Metric,
+    Vectors,
+    as_pairs,
+    as_vectors,
+    check_at_least,
+    check_metric,
+    require_finite,
+    unit_rows,
+)
+
+Side: TypeAlias = Literal["documents", "queries"]
+
+MIN_PAIRS = 20
+"""With fewer pairs no held-out figure means anything."""
+
+_POOL = 4000
+_QUERIES = 1000
+_TRAINING_ROWS = 100_000
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """How one family did on held-out pairs.
+
+    Parameters
+    ----------
+    family : TranslatorFamily
+    score : float
+        Mean held-out overlap@k; larger is better.
+    standard_error : float
+        Of that mean, over queries.
+    behind_best : float
+        Mean paired difference to the best candidate's score, >= 0 up to ties.
+    behind_best_error : float
+        Standard error of that difference: what the one-standard-error rule compares with.
+    seconds : float
+        Time to fit and judge it on all folds.
+    """
+
+    family: TranslatorFamily
+    score: float
+    standard_error: float
+    behind_best: float
+    behind_best_error: float
+    seconds: float
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """A selected translator and the evidence for it.
+
+    All scores are overlap@k on held-out pairs: the share of a query's k nearest documents
+    under the target model that the method finds too. Larger is better.
+
+    Parameters
+    ----------
+    translator : Translator
+        The winner, fitted on all pairs.
+    family : TranslatorFamily
+        The family that won.
+    candidates : tuple of Candidate
+        Every family tried, best first.
+    skipped : tuple of str
+        Families that cannot fit these pairs, with the reason.
+    quality : Interval
+        Score of the winner.
+    status_quo : Interval or None
+        Score of keeping the source model: source queries over source documents. None where
+        queries were given without their source vectors.
+    gain : Interval or None
+        Paired gain of the winner over the status quo.
+    naive_swap : Interval or None
+        Score of comparing across the spaces without a translator; None if dimensions differ.
+    shuffled_pairs : Interval
+        Score of the winner fitted on wrongly paired rows: what chance reaches.
+    side : {"documents", "queries"}
+        What the translator is applied to.
+    metric : {"cosine", "ip", "l2"}
+    k : int
+    n_pairs, n_documents, n_queries : int
+        Pairs given; held-out documents ranked; queries that ranked them.
+    seconds : float
+        Time of the whole selection.
+    """
+
+    translator: Translator
+    family: TranslatorFamily
+    candidates: tuple[Candidate, ...]
+    skipped: tuple[str, ...]
+    quality: Interval
+    status_quo: Interval | None
+    gain: Interval | None
+    naive_swap: Interval | None
+    shuffled_pairs: Interval
+    side: Side
+    metric: Metric
+    k: int
+    n_pairs: int
+    n_documents: int
+    n_queries: int
+    seconds: float
+
+    @property
+    def aligned(self) -> bool:
+        """Whether the winner beats chance: its interval lies above that of shuffled pairs."""
+        return self.quality.low > self.shuffled_pairs.high
+
+
+def select_translator(
+    X: ArrayLike,
+    Y: ArrayLike,
+    *,
+    families: Iterable[TranslatorFamily] | None = None,
+    metric: Metric = "cosine",
+    side: Side = "documents",
+    queries: ArrayLike | None = None,
+    source_queries: ArrayLike | None = None,
+    k: int = 10,
+    folds: int = 5,
+    seed: int = 0,
+) -> Selection:
+    """Fit the best translator for pairs, judged by held-out retrieval.
+
+    Parameters
+    ----------
+    X : array_like of shape (n, d_s), float16, float32 or float64
+        Native source vectors; 20 pairs at least, some hundreds to be useful.
+    Y : array_like of shape (n, d_t), float16, float32 or float64
+        Native target vectors of the same items, in the same order.
+    families : iterable of TranslatorFamily, optional
+        Candidates; by default every member of the registry.
+    metric : {"cosine", "ip", "l2"}
+        How vectors compare, in both spaces.
+    side : {"documents", "queries"}
+        What will be translated. "documents": a forward map, X of the old model into Y of the
+        new one; queries are native in the target space. "queries": the map carries queries
+        of the new model (X) onto native documents of the old one (Y).
+    queries : array_like of shape (q, d), optional
+        Real query vectors by the new model (d = d_t for "documents", d_s for "queries").
+        Without them held-out documents are the queries.
+    source_queries : array_like of shape (q, d_s), optional
+        For "documents" only: the same queries by the old model, for the status quo.
+    k : int
+        Neighbours counted.
+    folds : int
+        Held-out folds, at least 2.
+    seed : int
+
+    Returns
+    -------
+    Selection
+
+    Raises
+    ------
+    TooFewPairsError
+        Fewer than 20 pairs.
+    UnpairedRowsError, InvalidVectorsError, NonFiniteError
+        X and Y are not pairs of finite vectors, or hold zero vectors under cosine.
+    InvalidArgumentError
+        No candidate can fit these pairs.
+
+    Notes
+    -----
+    Each held-out document is mapped by a fit that has not seen it, all of them form one pool,
+    and queries rank that pool (Stone, "Cross-validatory choice", 1974). Candidates within one
+    standard error of the best, of the *paired* difference, count as equal (Breiman et al.,
+    "Classification and Regression Trees", 1984, section 3.4.3, there unpaired). Beyond 4,000
+    pairs a random 4,000 are held out; beyond 100,000 candidates are compared on fits to a
+    random 100,000 and the winner is fitted on all.
+    """
+    began = time.perf_counter()
+    check_metric(metric)
+    if side not in ("documents", "queries"):
+        raise InvalidArgumentError(f"side: expected 'documents' or 'queries', got {side!r}")
+    check_at_least(k, 1, name="k")
+    check_at_least(folds, 2, name="folds")
+    source, target = as_pairs(X, Y, min_pairs=1, finite=False)
+    if len(source) < MIN_PAIRS:
+        raise TooFewPairsError(
+            f"expected at least {MIN_PAIRS} pairs to judge a translator on, got {len(source)}; "
+            "embed more items with both models, some hundreds to be useful"
+        )
+    if metric == "cosine" and side == "documents":
+        # Only directions count in the target space; other lengths would weight the pairs.
+        require_finite(target, name="Y")
+        target = unit_rows(target)
+    trial = _Trial.prepare(
+        source, target, metric, side, queries, source_queries, k=k, folds=folds, seed=seed
+    )
+    fitting, skipped = _able(families, trial)
+    scores: list[NDArray[np.float64]] = []
+    seconds: list[float] = []
+    for family in fitting:
+        start = time.perf_counter()
+        scores.append(trial.score(family))
+        seconds.append(time.perf_counter() - start)
+    candidates = _compared(fitting, scores, seconds)
+    winner = _cheapest_of_equals(candidates)
+    own = scores[fitting.index(winner)]
+    status_quo = trial.status_quo()
+    swapped = trial.naive_swap()
+    return Selection(
+        translator=winner.fit(source, target, metric=metric, seed=seed),
+        family=winner,
+        candidates=candidates,
+        skipped=skipped,
+        quality=bootstrap_interval(own, seed=seed),
+        status_quo=None if status_quo is None else bootstrap_interval(status_quo, seed=seed),
+        gain=None if status_quo is None else paired_bootstrap(own, status_quo, seed=seed),
+        naive_swap=None if swapped is None else bootstrap_interval(swapped, seed=seed),
+        shuffled_pairs=bootstrap_interval(trial.score(winner, shuffled=True), seed=seed),
+        side=side,
+        metric=metric,
+        k=k,
+        n_pairs=len(source),
+        n_documents=len(trial.pool),
+        n_queries=len(trial.queries),
+        seconds=time.perf_counter() - began,
+    )
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Trial:
+    """The held-out questions all candidates answer: who is held out, who asks, what is true."""
+
+    source: Vectors
+    target: Vectors
+    metric: Metric
+    side: Side
+    held_out: tuple[NDArray[np.int64], ...]
+    pool: NDArray[np.int64]
+    training: NDArray[np.int64]
+    queries: Vectors
+    """By the new model; one per question."""
+    asking: NDArray[np.int64] | None
+    """Places in the pool of the documents that serve as queries; None if queries were given."""
+    old_queries: Vectors | None
+    truth: NDArray[np.int64]
+    k: int
+    seed: int
+
+    @classmethod
+    def prepare(
+        cls,
+        source: Vectors,
+        target: Vectors,
+        metric: Metric,
+        side: Side,
+        queries: ArrayLike | None,
+        source_queries: ArrayLike | None,
+        *,
+        k: int,
+        folds: int,
+        seed: int,
+    ) -> _Trial:
+        """Draw the folds and rank the native truth."""
+        held_out = held_out_folds(len(source), folds=folds, pool=_POOL, seed=seed)
+        pool = np.concatenate(held_out)
+        rng = np.random.default_rng([seed, 1])
+        training = rng.permutation(len(source))[: _TRAINING_ROWS + len(pool)]
+        old, new = (source, target) if side == "documents" else (target, source)
+        old_queries: Vectors | None
+        if queries is None:
+            if source_queries is not None:
+                raise InvalidArgumentError("source_queries: expected together with queries")
+            asking = np.arange(0, len(pool), max(1, -(-len(pool) // _QUERIES)))
+            asked, old_queries = new[pool[asking]], old[pool[asking]]
+        else:
+            asking = None
+            asked = as_vectors(queries, dim=new.shape[1], name="queries")
+            old_queries = None
+            if source_queries is not None:
+                old_queries = as_vectors(source_queries, dim=old.shape[1], name="source_queries")
+                if len(old_queries) != len(asked):
+                    raise UnpairedRowsError(
+                        f"expected one source query per query, got {len(old_queries)} and "
+                        f"{len(asked)}"
+                    )
+            if len(asked) == 0:
+                raise InvalidArgumentError("queries: expected at least one, got none")
+        truth, _ = top_k(asked, new[pool], k, metric=metric)
+        return cls(
+            source=source,
+            target=target,
+            metric=metric,
+            side=side,
+            held_out=held_out,
+            pool=pool,
+            training=np.sort(training),
+            queries=asked,
+            asking=asking,
+            old_queries=old_queries,
+            truth=truth,
+            k=k,
+            seed=seed,
+        )
+
+    @property
+    def fewest_training_pairs(self) -> int:
+        """Pairs left for the smallest fit of any fold."""
+        return min(
+            len(self.training) - np.count_nonzero(np.isin(self.training, rows))
+            for rows in self.held_out
+        )
+
+    def score(self, family: TranslatorFamily, *, shuffled: bool = False) -> NDArray[np.float64]:
+        """Return the overlap@k of every question, each answered without having seen it."""
+        mapped: list[NDArray[np.float32]] = []
+        answers: list[NDArray[np.float64]] = []
+        for rows in self.held_out:
+            learn = np.setdiff1d(self.training, rows, assume_unique=True)
+            X, Y = self.source[learn], self.target[learn]
+            if shuffled:
+                Y = Y[np.random.default_rng([self.seed, 2]).permutation(len(Y))]
+            translator = family.fit(X, Y, metric=self.metric, seed=self.seed)
+            mapped.append(translator.translate(self.source[rows]))
+            if self.side == "queries" and self.asking is None:
+                answers.append(self._overlap(translator.translate(self.queries), self.native))
+        if self.side == "documents":
+            return self._overlap(self.queries, np.concatenate(mapped))
+        if self.asking is None:
+            # Given queries belong to no fold, so every fold's map answers all of them.
+            return np.mean(answers, axis=0)  # type: ignore[no-any-return]
+        return self._overlap(np.concatenate(mapped)[self.asking], self.native)
+
+    @property
+    def native(self) -> Vectors:
+        """Native target vectors of the pool."""
+        return self.target[self.pool]
+
+    def status_quo(self) -> NDArray[np.float64] | None:
+        """Return the overlap of the old model's own answers with the new model's."""
+        if self.old_queries is None:
+            return None
+        old = self.source if self.side == "documents" else self.target
+        return self._overlap(self.old_queries, old[self.pool])
+
+    def naive_swap(self) -> NDArray[np.float64] | None:
+        """Return the overlap of new queries over old documents as they are, if that runs."""
+        if self.source.shape[1] != self.target.shape[1]:
+            return None
+        old = self.source if self.side == "documents" else self.target
+        return self._overlap(self.queries, old[self.pool])
+
+    def _overlap(self, queries: Vectors, documents: Vectors) -> NDArray[np.float64]:
+        ranking, _ = top_k(queries, documents, self.k, metric=self.metric)
+        return overlap_at_k(ranking, self.truth, self.k)
+
+
+def _able(
+    families: Iterable[TranslatorFamily] | None, trial: _Trial
+) -> tuple[list[TranslatorFamily], tuple[str, ...]]:
+    """Return the candidates that can fit these pairs, and why the others cannot."""
+    if families is None:
+        families = [c for family in registered_families().values() for c in family.candidates()]
+    able: list[TranslatorFamily] = []
+    skipped: list[str] = []
+    available = trial.fewest_training_pairs
+    for family in families:
+        try:
+            family.check_dims(trial.source.shape[1], trial.target.shape[1])
+        except ValueError as error:
+            skipped.append(str(error))
+            continue
+        if available < family.min_pairs:
+            skipped.append(
+                f"{family.label} needs {family.min_pairs} pairs, a fold leaves {available}"
+            )
+        elif family not in able:
+            able.append(family)
+    if not able:
+        raise InvalidArgumentError(
+            "families: expected one that can fit these pairs, got none: "
+            + ("; ".join(skipped) or "no families were given")
+        )
+    return able, tuple(skipped)
+
+
+def _compared(
+    families: list[TranslatorFamily], scores: list[NDArray[np.float64]], seconds: list[float]
+) -> tuple[Candidate, ...]:
+    """Return the table of candidates, best first."""
+    best = max(scores, key=lambda values: float(values.mean()))
+    rows = [
+        Candidate(
+            family=family,
+            score=float(values.mean()),
+            standard_error=_standard_error(values),
+            behind_best=float((best - values).mean()),
+            behind_best_error=_standard_error(best - values),
+            seconds=spent,
+        )
+        for family, values, spent in zip(families, scores, seconds, strict=True)
+    ]
+    return tuple(sorted(rows, key=lambda row: (-row.score, row.family.cost, row.family.label)))
+
+
+def _cheapest_of_equals(candidates: tuple[Candidate, ...]) -> TranslatorFamily:
+    """Return the cheapest family within one standard error of the best; then the best."""
+    equals = [row for row in candidates if row.behind_best <= row.behind_best_error]
+    return min(equals, key=lambda row: (row.family.cost, -row.score)).family
+
+
+def _standard_error(values: NDArray[np.float64]) -> float:
+    """Return the standard error of the mean over queries."""
+    return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
