@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vecstore.errors import IngestError
 from vecstore_ingest.formats.dense import companion_ids, dense_chunks
@@ -28,22 +29,19 @@ class FbinReader(Reader):
         rows, dim = (int.from_bytes(head[i : i + 4], "little") for i in (0, 4))
         expected = _HEADER_BYTES + 4 * rows * dim
         if len(head) < _HEADER_BYTES or source.size != expected or not dim:
-            whole = (source.size - _HEADER_BYTES) // (4 * dim) if dim else 0
-            state = (
-                f"it ends inside row {max(whole, 0)}" if source.size < expected else "it does not"
-            )
+            whole = max(0, (source.size - _HEADER_BYTES) // (4 * dim)) if dim else 0
+            state = f"it ends inside row {whole}" if source.size < expected else "it has more"
             raise IngestError(
                 f"{source.path}: expected {expected} bytes for the {rows} little-endian vectors of "
                 f"{dim} dimensions that its header declares, got {source.size}: {state}; write the "
                 "file again"
             )
+        self._matrix: NDArray[np.float32] = np.empty((0, dim), "<f4")
         if rows:
             with reading(source):
                 self._matrix = np.memmap(
                     source.path, "<f4", mode="r", offset=_HEADER_BYTES, shape=(rows, dim)
                 )
-        else:
-            self._matrix = np.empty((0, dim), "<f4")
         self._ids = companion_ids(source, total=rows)
         self.unique_ids = self._ids is None
 

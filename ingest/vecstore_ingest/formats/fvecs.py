@@ -32,8 +32,8 @@ class FvecsReader(Reader):
             swapped = int.from_bytes(head, "big", signed=True)
             hint = "the file looks big-endian" if 1 <= swapped <= _MAX_DIM else "not an fvecs file"
             raise IngestError(
-                f"{source.path}: expected rows of 1 to {_MAX_DIM} dimensions, row 0 declares {dim}: "
-                f"{hint}; write little-endian fvecs"
+                f"{source.path}: expected rows of 1 to {_MAX_DIM} dimensions, row 0 declares {dim}"
+                f": {hint}; write little-endian fvecs"
             )
         rows, rest = divmod(size, 4 * (dim + 1))
         if rest:

@@ -14,7 +14,7 @@ import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, final
+from typing import IO, Any, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,9 +53,8 @@ class ArrayHeader:
             return
         problem = "has bytes after its data"
         if size < expected:
-            whole = (
-                0 if self.fortran or not self.row_bytes else (size - self.offset) // self.row_bytes
-            )
+            known = self.row_bytes and not self.fortran
+            whole = max(0, (size - self.offset) // self.row_bytes) if known else 0
             problem = f"is truncated in row {whole}"
         raise IngestError(
             f"{name}: expected {expected} bytes for an array of shape {self.shape} and dtype "
@@ -63,7 +62,7 @@ class ArrayHeader:
         )
 
 
-def read_header(stream: BinaryIO, *, name: str) -> ArrayHeader:
+def read_header(stream: IO[bytes], *, name: str) -> ArrayHeader:
     """Read a header and leave the stream at the data.
 
     Raises
@@ -95,8 +94,10 @@ def read_header(stream: BinaryIO, *, name: str) -> ArrayHeader:
         )
     try:
         dtype = np.dtype(descr[1])
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise IngestError(f"{name}: numpy has no dtype {descr[1]!r}") from error
+    if not dtype.itemsize:
+        raise IngestError(f"{name}: expected values with a size, got dtype {descr[1]!r}")
     axes = tuple(int(axis) for axis in shape[1].split(",") if axis.strip())
     return ArrayHeader(
         dtype=dtype, shape=axes, fortran=fortran[1] == "True", offset=8 + width + length
@@ -110,7 +111,7 @@ def map_npy(source: Source) -> NDArray[Any]:
         with path.open("rb") as stream:
             header = read_header(stream, name=source.path)
         header.check_size(path.stat().st_size, name=source.path)
-        if not math.prod(header.shape) or not header.dtype.itemsize:
+        if not math.prod(header.shape):
             return np.empty(header.shape, header.dtype)
         return np.memmap(
             path,

@@ -30,7 +30,9 @@ class ParquetReader(Reader):
                 thrift_container_size_limit=_THRIFT_LIMIT,
             )
             footer = self._file.metadata
-            self._groups = [footer.row_group(i).num_rows for i in range(footer.num_row_groups)]
+            self._groups: list[int] = [
+                footer.row_group(i).num_rows for i in range(footer.num_row_groups)
+            ]
 
     @property
     def total_rows(self) -> int | None:

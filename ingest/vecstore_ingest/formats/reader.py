@@ -22,7 +22,17 @@ from numpy.typing import NDArray
 
 from vecstore.errors import IngestError
 
-__all__ = ["ROW_NUMBERS", "STDIN", "BadRow", "Chunk", "Position", "Reader", "Source", "reading"]
+__all__ = [
+    "ROW_NUMBERS",
+    "START",
+    "STDIN",
+    "BadRow",
+    "Chunk",
+    "Position",
+    "Reader",
+    "Source",
+    "reading",
+]
 
 STDIN = "-"
 ROW_NUMBERS = "rows"
@@ -86,6 +96,9 @@ class Position:
     row: int = 0
     byte: int = 0
     digest: str = ""
+
+
+START = Position()
 
 
 @final
@@ -173,7 +186,7 @@ def reading(source: Source, row: int | None = None) -> Iterator[None]:
         at = "" if row is None else f" at or after row {row}"
         detail = " ".join(str(error).split())[:200] or type(error).__name__
         raise IngestError(
-            f"{source.path}: expected a readable {source.format or 'file'}, but reading failed{at}: "
-            f"{detail}. The file is damaged, truncated or of another format; write it again or "
+            f"{source.path}: expected a readable {source.format or 'file'}, but reading failed{at}"
+            f": {detail}. The file is damaged, truncated or of another format; write it again or "
             "name its format"
         ) from error

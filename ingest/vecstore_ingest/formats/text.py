@@ -130,8 +130,8 @@ class TextFile:
             if len(tail) > MAX_RECORD_BYTES:
                 cause = "a quote that never closes" if b'"' in tail else "no line break"
                 raise IngestError(
-                    f"{self._source.path}: expected records of at most {MAX_RECORD_BYTES >> 20} MiB, "
-                    f"but row {row} has no end ({cause}); check the format, or repair the row"
+                    f"{self._source.path}: expected records of at most {MAX_RECORD_BYTES >> 20} MiB"
+                    f", but row {row} has no end ({cause}); check the format, or repair the row"
                 )
         if tail:
             yield tail
