@@ -43,7 +43,7 @@ $(VENV)/.made:
 # The light set: core and faiss-cpu. hatchling comes first so that the build needs no second,
 # unpinned environment.
 $(VENV)/.light: pyproject.toml constraints.txt $(VENV)/.made
-	@echo "Installing the light set into $(VENV): about 130 MB, once."
+	@echo "Installing the light set into $(VENV): about 120 MB, once."
 	@$(PIP_INSTALL) hatchling
 	@$(PIP_INSTALL) --no-build-isolation --editable '.[cpu]'
 	@touch $@

@@ -1,0 +1,120 @@
+"""The rooms: what each package may load when it is imported, and the shape it keeps on disk.
+
+What is optional or heavy is loaded when it is used, not before. Each import is checked in a process
+of its own, because this one has everything loaded already. Which room may name which library at
+all is import-linter's part (`make check`).
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+ROOMS = {
+    Path(folder).name: ROOT / folder
+    for folder in PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+}
+MODULES = sorted(path for folder in ROOMS.values() for path in folder.rglob("*.py"))
+# Optional extras, and what only the tests may use.
+HEAVY = (
+    "faiss", "hypothesis", "ir_measures", "matplotlib", "numba", "ot", "pandas", "psycopg",
+    "pytest", "ranx", "scipy", "sklearn", "torch",
+)  # fmt: skip
+
+
+def modules_of(package: str) -> list[str]:
+    """Name every module of a package, the package itself first."""
+    folder = ROOMS[package]
+    names = []
+    for path in sorted(folder.rglob("*.py")):
+        parts = path.relative_to(folder.parent).with_suffix("").parts
+        names.append(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
+    return sorted(names)
+
+
+def run(code: str) -> str:
+    """Run Python code in a fresh interpreter, warnings as errors; return what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def loaded_by(statement: str) -> set[str]:
+    """Return the top-level modules that are loaded once the statement has run."""
+    printed = run(f"import json, sys\n{statement}\nprint(json.dumps(sorted(sys.modules)))")
+    return {name.partition(".")[0] for name in json.loads(printed)}
+
+
+@pytest.mark.parametrize("package", ROOMS)
+def test_importing_a_package_loads_nothing_heavy(package: str) -> None:
+    loaded = loaded_by(f"import {package}")
+    assert package in loaded
+    assert sorted(loaded & set(HEAVY)) == []
+
+
+def test_importing_the_translators_loads_arrays_and_nothing_else_of_ours() -> None:
+    loaded = loaded_by("import vecstore_translators")
+    others = {"click", "duckdb", "pyarrow", "rich", "sqlalchemy", "vecstore", "vecstore_ingest"}
+    assert sorted(loaded & others) == []
+
+
+def test_importing_the_database_loads_no_room_above_it() -> None:
+    loaded = loaded_by("import vecstore")
+    assert sorted(loaded & {"click", "rich", "vecstore_cli", "vecstore_ingest"}) == []
+
+
+@pytest.mark.parametrize("package", ROOMS)
+def test_every_module_imports_where_the_extras_are_absent(package: str) -> None:
+    # A module set to None in sys.modules raises ImportError on import: a machine without it.
+    # `testing` holds the contract suites for authors of plug-ins, who have pytest.
+    modules = [name for name in modules_of(package) if ".testing" not in name]
+    assert package in modules
+    run(
+        "import importlib, sys\n"
+        f"sys.modules.update(dict.fromkeys({HEAVY!r}))\n"
+        f"for name in {modules!r}: importlib.import_module(name)"
+    )
+
+
+def test_the_check_sees_a_heavy_import() -> None:
+    assert "sklearn" in loaded_by("import sklearn") & set(HEAVY)
+
+
+def test_the_fixed_folders_are_no_packages_themselves() -> None:
+    assert [
+        name for name in ("translators", "ingest", "cli") if (ROOT / name / "__init__.py").exists()
+    ] == []
+
+
+@pytest.mark.parametrize("package", ROOMS)
+def test_every_folder_of_modules_is_a_package(package: str) -> None:
+    # A forgotten __init__.py makes a namespace package, which ships but hides from type checkers.
+    folders = {path.parent for path in ROOMS[package].rglob("*.py")} | {ROOMS[package]}
+    assert [folder for folder in sorted(folders) if not (folder / "__init__.py").exists()] == []
+
+
+def test_a_module_fits_in_the_head() -> None:
+    long = {
+        str(path.relative_to(ROOT)): lines
+        for path in MODULES
+        if (lines := len(path.read_text("utf-8").splitlines())) > 400
+    }
+    assert long == {}
+
+
+def test_no_module_is_a_drawer() -> None:
+    drawers = {"common", "helpers", "manager", "managers", "misc", "util", "utils"}
+    assert [str(path.relative_to(ROOT)) for path in MODULES if path.stem in drawers] == []
