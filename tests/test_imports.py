@@ -8,6 +8,7 @@ all is import-linter's part (`make check`).
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tomllib
@@ -91,6 +92,20 @@ def test_every_module_imports_where_the_extras_are_absent(package: str) -> None:
 
 def test_the_check_sees_a_heavy_import() -> None:
     assert "sklearn" in loaded_by("import sklearn") & set(HEAVY)
+
+
+def test_libraries_named_by_a_string_keep_to_their_rooms() -> None:
+    # import-linter reads import statements; this reads import_module("...").
+    rooms = {"faiss": "vecstore/indexes/", "duckdb": "vecstore/filters/"}
+    rooms |= {"sqlalchemy": "vecstore/catalog/", "click": "cli/", "rich": "cli/"}
+    strays = [
+        (str(path.relative_to(ROOT)), name)
+        for path in MODULES
+        for name in re.findall(r"import_module\(\s*[\"'](\w+)", path.read_text("utf-8"))
+        if name in HEAVY or name in rooms
+        if not str(path.relative_to(ROOT)).startswith(rooms.get(name, "nowhere"))
+    ]
+    assert strays == []
 
 
 def test_the_fixed_folders_are_no_packages_themselves() -> None:
