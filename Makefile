@@ -91,6 +91,16 @@ wheel-check: full ## install the built wheel into a clean environment and search
 	  --constraint constraints.txt "$$(echo build/wheel/*.whl)[cpu]"
 	build/wheel/venv/bin/python -I tests/wheel_smoke.py
 
+# ------------------------------------------------------------------ what a claim rests on
+
+# Ratios measured in one run (CONTRIBUTING.md, Numbers); never part of CI.
+.PHONY: bench
+bench: full ## measure: make bench DATA=folder [ONLY=name]
+	@[[ -d "$(DATA)" ]] || { echo "make: expected a folder of embeddings, got DATA='$(DATA)';" \
+	  "say 'make bench DATA=/path/to/folder'." >&2; exit 2; }
+	@for script in benchmarks/bench_$(or $(ONLY),*).py; do \
+	  echo "== $$script"; $(PY) "$$script" --data "$(DATA)"; done
+
 # ------------------------------------------------------------------ development
 
 .PHONY: format
