@@ -1,0 +1,129 @@
+"""Every registered index kind keeps the contract; and what is particular to one kind."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from vecstore.errors import InvalidArgumentError, MissingDependencyError, UnsupportedOperationError
+from vecstore.indexes import library
+from vecstore.indexes.blocks import Block
+from vecstore.indexes.files import read_header, seal
+from vecstore.indexes.hnsw import HnswIndex, widened_ef
+from vecstore.indexes.parameters import ParameterSpec
+from vecstore.indexes.registry import get_index, index_kinds, read_index
+from vecstore.testing import indexes as suite
+from vecstore.testing.indexes import INDEX_CHECKS
+
+
+@pytest.mark.parametrize("kind", index_kinds())
+@pytest.mark.parametrize("check", INDEX_CHECKS, ids=lambda check: check.__name__)
+def test_contract(check, kind):
+    check(get_index(kind))
+
+
+def test_every_check_is_in_the_suite():
+    named = {value for name, value in vars(suite).items() if name.startswith("check_")}
+    assert named == set(INDEX_CHECKS)
+
+
+@pytest.mark.parametrize("kind", index_kinds())
+def test_registry_name_is_the_class_own(kind):
+    assert get_index(kind).kind == kind
+
+
+def test_unknown_kind_is_refused_and_the_known_are_named():
+    with pytest.raises(InvalidArgumentError, match="hnsw"):
+        get_index("hsnw")
+
+
+def test_read_index_finds_the_kind_in_the_file(tmp_path):
+    rows = np.eye(4, dtype=np.float32)
+    for kind in index_kinds():
+        path = tmp_path / kind
+        block = Block(row_ids=np.arange(4), vectors=rows)
+        get_index(kind).build([block], dim=4, metric="ip").write(path)
+        assert type(read_index(path)) is get_index(kind)
+    header = read_header(path)
+    payload = path.read_bytes()[: header.payload_bytes]
+    path.write_bytes(payload + seal(type(header)(**{**_fields(header), "kind": "later"})))
+    with pytest.raises(UnsupportedOperationError, match="later"):
+        read_index(path)
+
+
+def _fields(header):
+    return {name: getattr(header, name) for name in type(header).__slots__}
+
+
+def test_faiss_opens_our_file_itself(tmp_path):
+    faiss = library.load_faiss()
+    block = Block(row_ids=np.array([5, 9]), vectors=np.eye(2, dtype=np.float32))
+    get_index("flat").build([block], dim=2, metric="ip").write(tmp_path / "index")
+    _, ids = faiss.read_index(str(tmp_path / "index")).search(np.float32([[0, 1]]), 1)
+    assert ids.tolist() == [[9]]
+
+
+def test_without_faiss_the_extra_is_named(monkeypatch):
+    monkeypatch.setattr(library, "find_faiss", lambda: None)
+    with pytest.raises(MissingDependencyError, match=r"vecstore\[cpu\]"):
+        get_index("flat").build([], dim=4, metric="ip")
+
+
+def test_registry_and_exact_search_import_without_faiss():
+    code = (
+        "import sys, vecstore.indexes.exact, vecstore.indexes.registry, vecstore.testing.indexes;"
+        "from vecstore.indexes.registry import get_index, index_kinds;"
+        "[get_index(kind) for kind in index_kinds()];"
+        "sys.exit('faiss' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_hnsw_built_on_one_thread_is_reproducible():
+    rng = np.random.default_rng(0)
+    block = Block(
+        row_ids=np.arange(3000), vectors=rng.standard_normal((3000, 16)).astype(np.float32)
+    )
+    files = [
+        HnswIndex.build(
+            [block], dim=16, metric="l2", parameters={"build_threads": 1, "m": 8}
+        ).to_bytes()
+        for _ in range(2)
+    ]
+    assert files[0] == files[1]
+
+
+def test_hnsw_ef_search_is_a_default_that_a_search_overrides():
+    rng = np.random.default_rng(1)
+    vectors = rng.standard_normal((3000, 48)).astype(np.float32)
+    block = Block(row_ids=np.arange(3000), vectors=vectors)
+    index = HnswIndex.build([block], dim=48, metric="l2", parameters={"ef_search": 1, "m": 4})
+    queries = rng.standard_normal((100, 48)).astype(np.float32)
+    low, _ = index.search(queries, 5)
+    high, _ = index.search(queries, 5, parameters={"ef_search": 1000})
+    assert (high >= low - 1e-4).all()
+    assert high.mean() > low.mean() + 0.1
+    assert index.parameters["ef_search"] == 1
+
+
+def test_widened_ef_keeps_the_number_of_eligible_rows_looked_at():
+    assert widened_ef(64, 10, eligible=500, total=1000) == 128
+    assert widened_ef(8, 100, eligible=1000, total=1000) == 100
+    assert widened_ef(64, 10, eligible=1, total=1000) == 1000
+
+
+def test_parameter_domains():
+    share = ParameterSpec(
+        name="share", default=0.5, when="build", minimum=0, maximum=1, summary="A share."
+    )
+    codec = ParameterSpec(
+        name="codec", default="sq8", when="build", choices=("sq8", "fp16"), summary="A codec."
+    )
+    assert share.checked(1) == 1.0
+    assert codec.checked("fp16") == "fp16"
+    for spec, value in ((share, 1.5), (share, "0.5"), (share, float("nan")), (codec, "pq")):
+        with pytest.raises(InvalidArgumentError, match=spec.name):
+            spec.checked(value)

@@ -1,0 +1,158 @@
+"""FaissBody: a FAISS index that speaks row ids; the part that every FAISS kind holds.
+
+FAISS's exceptions, selectors, files and signs (distances smaller, similarities larger) end
+here. Ids live in an ``IndexIDMap``, which translates them inside the search, so a mask over
+row ids goes in as it is: a ``RowSet`` is byte for byte FAISS's bitmap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecstore.errors import CorruptFileError, StorageError
+from vecstore.indexes.base import Answer, IndexPlan, Progress
+from vecstore.indexes.blocks import Block, tiles
+from vecstore.indexes.library import load_faiss, threads
+from vecstore.rows import RowSet
+
+__all__ = ["FaissBody", "faiss_metric", "selector"]
+
+# Rows handed to FAISS at once: large enough for its threads, small enough for progress,
+# cancellation and memory.
+_BUILD_BYTES = 2**24
+
+
+@final
+class FaissBody:
+    """A FAISS index wrapped in an ``IndexIDMap``, immutable from here on."""
+
+    def __init__(self, index: Any, plan: IndexPlan) -> None:
+        self._index = index
+        self._plan = plan
+
+    @classmethod
+    def fill(
+        cls,
+        inner: Any,
+        blocks: Sequence[Block],
+        plan: IndexPlan,
+        progress: Progress,
+        *,
+        n_threads: int = 0,
+    ) -> Self:
+        """Add every kept row to an empty (trained) FAISS index."""
+        faiss = load_faiss()
+        index = faiss.IndexIDMap(inner)
+        done = 0
+        progress(done, plan.rows)
+        with threads(faiss, n_threads):
+            for tile in tiles(
+                blocks, gather_bytes=_BUILD_BYTES, map_rows=_build_rows(plan), map_masked=False
+            ):
+                index.add_with_ids(tile.vectors, tile.row_ids)
+                done += len(tile.row_ids)
+                progress(done, plan.rows)
+        return cls(index, plan)
+
+    @classmethod
+    def open(cls, source: Path | bytes, payload_bytes: int, plan: IndexPlan, *, inner: str) -> Self:
+        """Open a payload whose checksum has been verified; ``inner`` names the FAISS class.
+
+        Raises
+        ------
+        CorruptFileError
+            FAISS cannot read it, or it is not what the plan says.
+        """
+        faiss = load_faiss()
+        try:
+            if isinstance(source, bytes):
+                data = np.frombuffer(source, dtype=np.uint8, count=payload_bytes)
+                index = faiss.deserialize_index(data)
+            else:
+                index = _read(faiss, source)
+        except (RuntimeError, MemoryError) as error:
+            raise CorruptFileError(
+                f"FAISS cannot read the index ({_first_line(error)}); delete it and build again"
+            ) from error
+        found = (type(index).__name__, index.d, index.metric_type, index.ntotal)
+        wanted = ("IndexIDMap", plan.dim, faiss_metric(faiss, plan), plan.rows)
+        if found != wanted or type(faiss.downcast_index(index.index)).__name__ != inner:
+            raise CorruptFileError(
+                f"expected a FAISS index {wanted} around {inner}, got {found}; "
+                "delete it and build again"
+            )
+        return cls(index, plan)
+
+    @property
+    def inner(self) -> Any:
+        """The FAISS index inside the id map, as its own class."""
+        return load_faiss().downcast_index(self._index.index)
+
+    @cached_property
+    def row_ids(self) -> NDArray[np.int64]:
+        """The ids by FAISS's positions, ndarray of shape (n,), int64."""
+        row_ids: NDArray[np.int64] = load_faiss().vector_to_array(self._index.id_map)
+        return row_ids
+
+    def search(self, queries: NDArray[np.float32], k: int, search_parameters: Any) -> Answer:
+        """Search by FAISS and return scores (larger is better) and row ids."""
+        faiss = load_faiss()
+        with threads(faiss, 1 if len(queries) == 1 else 0):
+            values, row_ids = self._index.search(queries, k, params=search_parameters)
+        scores = values if self._plan.metric == "ip" else np.subtract(0, values)
+        scores[row_ids < 0] = -np.inf
+        return scores, row_ids
+
+    def to_bytes(self) -> bytes:
+        """Serialise to FAISS's own format."""
+        return bytes(load_faiss().serialize_index(self._index))
+
+    def write(self, path: Path) -> None:
+        """Write FAISS's own format.
+
+        Raises
+        ------
+        StorageError
+            FAISS could not write.
+        """
+        try:
+            load_faiss().write_index(self._index, str(path))
+        except RuntimeError as error:
+            raise StorageError(f"cannot write index file {path}: {_first_line(error)}") from error
+
+
+def faiss_metric(faiss: Any, plan: IndexPlan) -> int:
+    """Return FAISS's number of the plan's metric."""
+    return int(faiss.METRIC_INNER_PRODUCT if plan.metric == "ip" else faiss.METRIC_L2)
+
+
+def selector(faiss: Any, allowed: RowSet | None) -> Any:
+    """Return the FAISS selector of a set of row ids, None for all."""
+    return None if allowed is None else faiss.IDSelectorBitmap(allowed.bits)
+
+
+def _build_rows(plan: IndexPlan) -> int:
+    """Rows per call of a build."""
+    return max(1024, _BUILD_BYTES // (4 * plan.dim))
+
+
+def _read(faiss: Any, path: Path) -> Any:
+    """Read a FAISS file, mapped without a copy where this FAISS can."""
+    flag = getattr(faiss, "IO_FLAG_MMAP_IFC", 0)
+    try:
+        return faiss.read_index(str(path), flag)
+    except RuntimeError:
+        if not flag:
+            raise
+        return faiss.read_index(str(path))
+
+
+def _first_line(error: BaseException) -> str:
+    """Return the message without FAISS's stack of file names."""
+    return str(error).strip().split("\n")[0]
