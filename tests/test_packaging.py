@@ -20,6 +20,7 @@ import vecstore
 
 ROOT = Path(__file__).parents[1]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+DEMO = ROOT / "data" / "demo"
 PACKAGES = [
     ROOT / folder for folder in PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
 ]
@@ -56,8 +57,8 @@ def test_the_wheel_holds_the_four_packages_and_their_demo_data(wheel: zipfile.Zi
         for path in package.rglob("*")
         if path.is_file() and path.suffix != ".pyc"
     }
-    demo = {f"vecstore_cli/demo_data/{path.name}" for path in (ROOT / "data" / "demo").iterdir()}
-    assert shipped == expected | demo
+    assert shipped == expected
+    assert {f"vecstore_cli/demo_data/{path.name}" for path in DEMO.iterdir()} <= shipped
     assert {f"{package.name}/py.typed" for package in PACKAGES} <= shipped
 
 
