@@ -51,6 +51,11 @@ class RowSet:
             return cls(np.zeros(0, dtype=np.uint8))
         members = np.zeros(int(ids.max()) + 1, dtype=bool)
         members[ids] = True
+        return cls.of_mask(members)
+
+    @classmethod
+    def of_mask(cls, members: NDArray[np.bool_]) -> RowSet:
+        """Build the set of the positions that are true in ``members``."""
         return cls(np.packbits(members, bitorder="little"))
 
     @cached_property

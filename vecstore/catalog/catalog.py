@@ -307,6 +307,8 @@ def _apply(connection: Connection, collection_id: str, version: int, changes: Ch
                     "kind": f.kind,
                     "space_id": f.space_id,
                     "rows": f.rows,
+                    "min_row_id": f.min_row_id,
+                    "max_row_id": f.max_row_id,
                     "position": position,
                     **asdict(f.file),
                     **common,
@@ -406,6 +408,8 @@ def _file_record(row: Row[Any]) -> FileRecord:
         kind=row.kind,
         file=_stored_file(row),
         rows=row.rows,
+        min_row_id=row.min_row_id,
+        max_row_id=row.max_row_id,
         space_id=row.space_id,
         added_version=row.added_version,
     )

@@ -52,15 +52,23 @@ class FileRecord:
     """An immutable file of rows and the version that added it.
 
     A ``deletes`` file kills the rows it names in every file added before it: items and all
-    their vectors, or with ``space_id`` only the vectors in that space.
+    their vectors, or with ``space_id`` only the vectors in that space. Row id ranges of
+    ``items`` files are disjoint.
     """
 
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     kind: Literal["items", "vectors", "deletes"]
     file: StoredFile
     rows: int
+    min_row_id: int
+    max_row_id: int
     space_id: str | None = None
     added_version: int = -1
+
+    @property
+    def contiguous(self) -> bool:
+        """Whether the rows are all ids from the least to the greatest."""
+        return self.max_row_id - self.min_row_id + 1 == self.rows
 
 
 @final

@@ -109,6 +109,8 @@ files = Table(
     Column("size", BigInteger, nullable=False),
     Column("checksum", String(32), nullable=False),
     Column("rows", BigInteger, nullable=False),
+    Column("min_row_id", BigInteger, nullable=False),
+    Column("max_row_id", BigInteger, nullable=False),
     Column("position", Integer, nullable=False),
     *_version_range(),
 )

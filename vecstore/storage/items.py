@@ -1,12 +1,15 @@
 """Item segments: Parquet files of (row_id, id, document, metadata columns).
 
-Ids are needed by every write and every answer, so they are read when a segment is opened;
-documents and metadata are read by column when somebody asks.
+Nothing is decoded before somebody asks: opening a store and searching it needs no items,
+only the ids of the hits.
 """
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
 from typing import final
 
 import numpy as np
@@ -21,57 +24,98 @@ __all__ = ["RESERVED_COLUMNS", "ItemSegment", "write_items"]
 
 RESERVED_COLUMNS = ("row_id", "id", "document")
 
+ROWS_PER_GROUP = 4096
+
 
 def write_items(root: DataRoot, path: str, table: pa.Table) -> StoredFile:
     """Write one segment; ``table`` starts with row_id, id and document."""
     return root.write(
         path,
         lambda sink: pq.write_table(
-            table, sink, compression="zstd", compression_level=1, write_page_checksum=True
+            table,
+            sink,
+            row_group_size=ROWS_PER_GROUP,
+            compression="zstd",
+            compression_level=1,
+            write_page_checksum=True,
         ),
     )
 
 
 @final
 class ItemSegment:
-    """The rows of one item file. Columns are decoded once, on first use; thread-safe."""
+    """The rows of one item file, in ascending order of row id. Thread-safe.
+
+    A column that is asked for whole is decoded once and kept; single rows are read from
+    their row groups, so that long documents do not fill the memory.
+    """
 
     def __init__(self, root: DataRoot, file: StoredFile) -> None:
-        self._file = file
-        try:
-            self._parquet = pq.ParquetFile(root.map(file), page_checksum_verification=True)
-        except pa.ArrowException as error:
-            raise CorruptFileError(f"{file.path}: not an item segment: {error}") from error
+        self._path = file.path
         self._lock = threading.Lock()
         self._columns: dict[str, pa.ChunkedArray] = {}
-        self.row_ids: NDArray[np.int64] = self.column("row_id").to_numpy()
-        self.ids: pa.Array = self.column("id").combine_chunks()
+        with self._mapped_errors():
+            self._parquet = pq.ParquetFile(root.map(file), page_checksum_verification=True)
+        self._names = frozenset(self._parquet.schema_arrow.names)
+
+    @cached_property
+    def row_ids(self) -> NDArray[np.int64]:
+        """Row ids, ndarray of shape (n,), int64, ascending."""
+        return np.asarray(self._column("row_id").to_numpy())
+
+    @cached_property
+    def ids(self) -> pa.Array:
+        """Item ids, string array of length n."""
+        return self._column("id").combine_chunks()
 
     def __len__(self) -> int:
-        return len(self.row_ids)
+        return int(self._parquet.metadata.num_rows)
 
-    @property
-    def schema(self) -> pa.Schema:
-        """The columns of this file, row_id included."""
-        return self._parquet.schema_arrow
+    def columns(self, schema: pa.Schema) -> pa.Table:
+        """Return whole columns; those the file predates are null, others are widened."""
+        return self._conform({n: self._column(n) for n in self._present(schema)}, schema, len(self))
 
-    def column(self, name: str) -> pa.ChunkedArray:
-        """Return one column; decoded on first use and kept."""
+    def take(self, positions: NDArray[np.int64], schema: pa.Schema) -> pa.Table:
+        """Return some rows of the columns of ``schema``, in the order of ``positions``."""
+        names = self._present(schema)
+        kept = {name: self._columns[name] for name in names if name in self._columns}
+        rest = [name for name in names if name not in kept]
+        taken = {name: column.take(positions) for name, column in kept.items()}
+        if rest and len(positions):
+            group = positions // ROWS_PER_GROUP
+            groups, slot = np.unique(group, return_inverse=True)
+            with self._mapped_errors(), self._lock:
+                table = self._parquet.read_row_groups(groups.tolist(), columns=rest)
+            # Every group before the file's last is full, so offsets need no bookkeeping.
+            table = table.take(slot * ROWS_PER_GROUP + positions % ROWS_PER_GROUP)
+            taken |= {name: table.column(name) for name in rest}
+        return self._conform(taken, schema, len(positions))
+
+    def _present(self, schema: pa.Schema) -> list[str]:
+        return [name for name in schema.names if name in self._names]
+
+    def _column(self, name: str) -> pa.ChunkedArray:
         with self._lock:
             if name not in self._columns:
-                try:
+                with self._mapped_errors():
                     self._columns[name] = self._parquet.read(columns=[name]).column(name)
-                except (pa.ArrowException, KeyError, OSError) as error:
-                    raise CorruptFileError(f"{self._file.path}: column {name!r}: {error}") from error
             return self._columns[name]
 
-    def table(self, schema: pa.Schema) -> pa.Table:
-        """Return the columns of ``schema``; those this file predates are null, others widened."""
-        present = set(self.schema.names)
+    @staticmethod
+    def _conform(found: dict[str, pa.ChunkedArray], schema: pa.Schema, rows: int) -> pa.Table:
         columns = [
-            self.column(field.name).cast(field.type)
-            if field.name in present
-            else pa.chunked_array([pa.nulls(len(self), field.type)])
-            for field in schema
+            found[f.name].cast(f.type)
+            if f.name in found
+            else pa.chunked_array([pa.nulls(rows, f.type)])
+            for f in schema
         ]
         return pa.Table.from_arrays(columns, schema=schema)
+
+    @contextmanager
+    def _mapped_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (pa.ArrowException, KeyError, OSError) as error:
+            raise CorruptFileError(
+                f"{self._path}: not a readable item segment: {error}; restore it from a backup"
+            ) from error

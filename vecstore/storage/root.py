@@ -44,6 +44,14 @@ class DataRoot(ABC):
         """Make a new durable file from what ``write`` puts into the sink it is given."""
 
     @abstractmethod
+    def write_local(self, path: str, write: Callable[[Path], object]) -> StoredFile:
+        """Make a new durable file from what ``write`` writes at the local path it is given."""
+
+    @abstractmethod
+    def local_path(self, file: StoredFile) -> Path:
+        """Return a local path of the verified content, for libraries that open files."""
+
+    @abstractmethod
     def map(self, file: StoredFile) -> pa.Buffer:
         """Return the verified content without copying it where the place allows that.
 
@@ -52,6 +60,10 @@ class DataRoot(ABC):
         CorruptFileError
             Missing, truncated, or the checksum differs from the catalog's.
         """
+
+    @abstractmethod
+    def map_cache(self, path: str) -> pa.Buffer | None:
+        """Return the content of a cache file, which its reader must verify; None if absent."""
 
     @abstractmethod
     def remove_tree(self, path: str) -> None:
@@ -83,13 +95,21 @@ class LocalRoot(DataRoot):
         StorageError
             The file system refused: full, read-only, no permission.
         """
+
+        def write_stream(temporary: Path) -> None:
+            with pa.OSFile(str(temporary), "wb") as sink:
+                write(sink)
+
+        return self.write_local(path, write_stream)
+
+    def write_local(self, path: str, write: Callable[[Path], object]) -> StoredFile:
+        """See :meth:`DataRoot.write_local`; raises StorageError as :meth:`write` does."""
         final_path = self._resolve(path)
         temporary = final_path.with_name(f".{final_path.name}.{uuid.uuid4().hex}.tmp")
         with _mapped_os_errors(final_path):
             _make_folder(final_path.parent)
             try:
-                with pa.OSFile(str(temporary), "wb") as sink:
-                    write(sink)
+                write(temporary)
                 with temporary.open("rb") as file:
                     os.fsync(file.fileno())
                 with pa.memory_map(str(temporary)) as content:
@@ -101,6 +121,11 @@ class LocalRoot(DataRoot):
                 raise
             _sync_folder(final_path.parent)
         return stored
+
+    def local_path(self, file: StoredFile) -> Path:
+        """See :meth:`DataRoot.local_path`."""
+        self.map(file)
+        return self._resolve(file.path)
 
     def map(self, file: StoredFile) -> pa.Buffer:
         """See :meth:`DataRoot.map`."""
@@ -126,11 +151,19 @@ class LocalRoot(DataRoot):
             )
         return buffer
 
+    def map_cache(self, path: str) -> pa.Buffer | None:
+        """See :meth:`DataRoot.map_cache`."""
+        try:
+            return pa.memory_map(str(self._resolve(path))).read_buffer()
+        except OSError:  # an empty file cannot be mapped and is no cache either
+            return None
+
     def remove_tree(self, path: str) -> None:
         """See :meth:`DataRoot.remove_tree`."""
         folder = self._resolve(path)
         with _mapped_os_errors(folder):
-            shutil.rmtree(folder, ignore_errors=False) if folder.exists() else None
+            if folder.exists():
+                shutil.rmtree(folder)
 
     def _resolve(self, path: str) -> Path:
         """Return the absolute path; a path that leaves the root comes from a damaged catalog."""

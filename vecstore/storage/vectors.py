@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from vecstore.errors import CorruptFileError
 from vecstore.storage.root import DataRoot, StoredFile
 
-__all__ = ["VectorSegment", "read_vectors", "write_vectors"]
+__all__ = ["VectorSegment", "parse_vectors", "read_vectors", "write_vectors"]
 
 
 @final
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, weakref_slot=True)
 class VectorSegment:
     """The rows of one vector file.
 
@@ -72,20 +72,34 @@ def read_vectors(
     CorruptFileError
         The checksum, the labels or the layout are not those that were written.
     """
-    buffer = root.map(file)
+    segment, found = parse_vectors(root.map(file), path=file.path, dim=dim)
+    if found != labels:
+        raise CorruptFileError(
+            f"{file.path}: expected a file of {labels}, found one of {found}; it belongs to "
+            "something else. Restore the right file from a backup"
+        )
+    return segment
+
+
+def parse_vectors(
+    buffer: pa.Buffer, *, path: str, dim: int
+) -> tuple[VectorSegment, dict[str, str]]:
+    """Return the rows of a mapped file, without a copy, and its labels.
+
+    Raises
+    ------
+    CorruptFileError
+        The bytes are not a vector segment of ``dim`` dimensions.
+    """
     try:
         reader = pa.ipc.open_file(buffer)
-        found = {k.decode(): v.decode() for k, v in (reader.schema.metadata or {}).items()}
-        if found != labels:
-            raise CorruptFileError(
-                f"{file.path}: expected a file of {labels}, found one of {found}; it belongs to "
-                "something else. Restore the right file from a backup"
-            )
+        labels = {k.decode(): v.decode() for k, v in (reader.schema.metadata or {}).items()}
         batch = reader.get_batch(0)
         row_ids = batch.column("row_id").to_numpy(zero_copy_only=True)
         values = batch.column("vector").flatten().to_numpy(zero_copy_only=True)
-        return VectorSegment(row_ids=row_ids, vectors=values.reshape(len(row_ids), dim))
-    except (pa.ArrowException, KeyError, ValueError) as error:
+        segment = VectorSegment(row_ids=row_ids, vectors=values.reshape(len(row_ids), dim))
+    except (pa.ArrowException, KeyError, ValueError, OSError) as error:
         raise CorruptFileError(
-            f"{file.path}: not a vector segment of {dim} dimensions: {error}"
+            f"{path}: not a vector segment of {dim} dimensions: {error}"
         ) from error
+    return segment, labels

@@ -1,0 +1,39 @@
+"""vecstore: a vector database with versioned embedding spaces.
+
+One collection holds vectors of several model generations; learned translators connect the
+generations, so one query searches the whole corpus now, and re-embedding becomes optional,
+gradual and measured. Start with :func:`open`.
+"""
+
+from vecstore._version import __version__
+from vecstore.collection import Collection
+from vecstore.encoding import Encoder
+from vecstore.errors import VecstoreError
+from vecstore.fitting import TranslatorReport
+from vecstore.hits import Hit, Hits, Provenance, SearchResult
+from vecstore.reading import CollectionVersion, Item
+from vecstore.search.plan import Plan
+from vecstore.spaces import EncodingProfile, Space
+from vecstore.store import Store, open
+from vecstore.writes import Checkpoint, WriteResult
+
+__all__ = [
+    "Checkpoint",
+    "Collection",
+    "CollectionVersion",
+    "Encoder",
+    "EncodingProfile",
+    "Hit",
+    "Hits",
+    "Item",
+    "Plan",
+    "Provenance",
+    "SearchResult",
+    "Space",
+    "Store",
+    "TranslatorReport",
+    "VecstoreError",
+    "WriteResult",
+    "__version__",
+    "open",
+]

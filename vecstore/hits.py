@@ -1,0 +1,226 @@
+"""What a search returns: hits with scores and provenance, resolved when they are looked at.
+
+The search itself yields arrays of scores and row ids. Ids, documents and metadata are read
+from the snapshot on first use and for all hits at once, so a caller who wants only scores
+pays for nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, final, overload
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from vecstore.search.plan import Plan
+    from vecstore.snapshot import Snapshot
+
+__all__ = ["Hit", "Hits", "Provenance", "SearchResult"]
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """Where a hit's score comes from.
+
+    Attributes
+    ----------
+    kind : {"native", "translated"}
+        Native: the item's own vector against the query's own vector, in one space.
+    space : str
+        The space of the item's vector.
+    translators : tuple of str
+        Ids of the translators on the route, first to last; empty for native hits.
+    """
+
+    kind: Literal["native", "translated"]
+    space: str
+    translators: tuple[str, ...] = ()
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """One answer. Score: larger is better. Distance: smaller is better.
+
+    The distance is ``1 - score`` under cosine, the squared Euclidean distance under l2, and
+    ``-score`` under ip.
+    """
+
+    id: str
+    score: float
+    distance: float
+    provenance: Provenance
+    document: str | None
+    metadata: Mapping[str, Any]
+
+
+@final
+class SearchResult(Sequence["Hits"]):
+    """The answers to a batch of queries, in the order of the queries.
+
+    Attributes
+    ----------
+    scores : ndarray of shape (queries, k), float32
+        Descending; ``-inf`` where a query has fewer than k hits.
+    plan : Plan
+        How the search ran.
+    embedded : int
+        Documents that a cascade embedded for this search.
+    """
+
+    def __init__(
+        self,
+        *,
+        snapshot: Snapshot,
+        plan: Plan,
+        scores: NDArray[np.float32],
+        row_ids: NDArray[np.int64],
+        origins: NDArray[np.int16],
+        provenances: Sequence[Provenance],
+        embedded: int = 0,
+    ) -> None:
+        self.scores = scores
+        self.plan = plan
+        self.embedded = embedded
+        self._snapshot = snapshot
+        self._row_ids = row_ids
+        self._origins = origins
+        self._provenances = provenances
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    @overload
+    def __getitem__(self, query: int) -> Hits: ...
+    @overload
+    def __getitem__(self, query: slice) -> list[Hits]: ...
+    def __getitem__(self, query: int | slice) -> Hits | list[Hits]:
+        if isinstance(query, slice):
+            return [self[number] for number in range(*query.indices(len(self)))]
+        if not -len(self) <= query < len(self):
+            raise IndexError(f"the result has {len(self)} queries, got number {query}")
+        return Hits(self, query % len(self))
+
+    def __iter__(self) -> Iterator[Hits]:
+        return (Hits(self, number) for number in range(len(self)))
+
+    @cached_property
+    def found(self) -> NDArray[np.bool_]:
+        """Which cells hold a hit, ndarray of shape (queries, k), bool."""
+        return self._row_ids >= 0
+
+    @cached_property
+    def ids(self) -> NDArray[np.object_]:
+        """Ids of the hits, ndarray of shape (queries, k), object (str, or None for no hit)."""
+        ids = np.full(self._row_ids.shape, None, dtype=object)
+        ids[self.found] = self._snapshot.ids(self._row_ids[self.found]).to_numpy(
+            zero_copy_only=False
+        )
+        return ids
+
+    @property
+    def distances(self) -> NDArray[np.float32]:
+        """Distances of the hits, ndarray of shape (queries, k), float32, ascending."""
+        metric = self.plan.target.space.metric
+        return np.float32(1) - self.scores if metric == "cosine" else -self.scores
+
+    def provenance(self, query: int) -> list[Provenance]:
+        """Return the provenance of each hit of one query."""
+        return [self._provenances[o] for o in self._origins[query][self.found[query]]]
+
+    def to_arrow(self) -> pa.Table:
+        """Return a table of (query, rank, id, score, distance, provenance, space)."""
+        query, rank = np.nonzero(self.found)
+        origins = self._origins[self.found]
+        kinds = np.array([p.kind for p in self._provenances], dtype=object)
+        spaces = np.array([p.space for p in self._provenances], dtype=object)
+        return pa.table(
+            {
+                "query": query,
+                "rank": rank + 1,
+                "id": pa.array(self.ids[self.found], pa.string()),
+                "score": self.scores[self.found],
+                "distance": self.distances[self.found],
+                "provenance": pa.array(kinds[origins] if len(kinds) else [], pa.string()),
+                "space": pa.array(spaces[origins] if len(spaces) else [], pa.string()),
+            }
+        )
+
+    @cached_property
+    def _items(self) -> dict[int, tuple[str | None, dict[str, Any]]]:
+        """Documents and metadata by row, read for all hits at once."""
+        rows = np.unique(self._row_ids[self.found])
+        columns = [name for name in self._snapshot.state.schema.names if name != "id"]
+        table = self._snapshot.items(rows, columns)
+        return {
+            int(row): (values.pop("document"), values)
+            for row, values in zip(rows, table.to_pylist(), strict=True)
+        }
+
+
+@final
+class Hits(Sequence[Hit]):
+    """The hits of one query, best first."""
+
+    def __init__(self, result: SearchResult, query: int) -> None:
+        self._result = result
+        self._query = query
+        self._count = int(result.found[query].sum())
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, rank: int) -> Hit: ...
+    @overload
+    def __getitem__(self, rank: slice) -> list[Hit]: ...
+    def __getitem__(self, rank: int | slice) -> Hit | list[Hit]:
+        if isinstance(rank, slice):
+            return [self[number] for number in range(*rank.indices(len(self)))]
+        if not -len(self) <= rank < len(self):
+            raise IndexError(f"the query has {len(self)} hits, got number {rank}")
+        at = (self._query, rank % len(self))
+        result = self._result
+        document, metadata = result._items[int(result._row_ids[at])]
+        return Hit(
+            id=result.ids[at],
+            score=float(result.scores[at]),
+            distance=float(result.distances[at]),
+            provenance=result._provenances[result._origins[at]],
+            document=document,
+            metadata=metadata,
+        )
+
+    @property
+    def ids(self) -> list[str]:
+        """Ids, best first."""
+        return self._result.ids[self._query, : len(self)].tolist()  # type: ignore[no-any-return]
+
+    @property
+    def scores(self) -> NDArray[np.float32]:
+        """Scores, ndarray of shape (hits,), float32, descending."""
+        return self._result.scores[self._query, : len(self)]
+
+    @property
+    def distances(self) -> NDArray[np.float32]:
+        """Distances, ndarray of shape (hits,), float32, ascending."""
+        return self._result.distances[self._query, : len(self)]
+
+    @property
+    def plan(self) -> Plan:
+        """How the search ran."""
+        return self._result.plan
+
+    @property
+    def embedded(self) -> int:
+        """Documents that a cascade embedded for this search."""
+        return self._result.embedded
+
+    def __repr__(self) -> str:
+        return f"Hits({len(self)} of query {self._query})"

@@ -1,0 +1,129 @@
+"""Item ids: what is accepted, and an index from ids to the row ids that ever carried them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from vecstore.errors import InvalidArgumentError
+
+__all__ = ["Ids", "IdIndex", "as_ids", "check_unique"]
+
+Ids = Sequence[str] | NDArray[Any] | pa.Array | pa.ChunkedArray
+
+MAX_ID_BYTES = 1024
+
+
+def as_ids(ids: Ids) -> pa.Array:
+    """Return ids as an Arrow string array.
+
+    Raises
+    ------
+    InvalidArgumentError
+        An id is not a string, is empty, longer than 1,024 bytes, or contains NUL.
+    """
+    if isinstance(ids, (str, bytes)):
+        raise InvalidArgumentError(f"expected a sequence of ids, got the single value {ids!r}")
+    if isinstance(ids, pa.ChunkedArray):
+        ids = ids.combine_chunks()
+    try:
+        if isinstance(ids, pa.Array):
+            if not (pa.types.is_string(ids.type) or pa.types.is_large_string(ids.type)):
+                raise InvalidArgumentError(f"expected ids of Arrow type string, got {ids.type}")
+            array = ids.cast(pa.string())
+        else:
+            array = pa.array(ids, type=pa.string())
+    except (pa.ArrowException, TypeError) as error:
+        raise InvalidArgumentError(f"expected ids to be strings: {error}") from error
+    if array.null_count:
+        raise InvalidArgumentError(
+            f"expected every item to have an id; position {_first(pc.is_null(array))} has none"
+        )
+    lengths = pc.binary_length(array)
+    bad = pc.or_(pc.equal(lengths, 0), pc.greater(lengths, MAX_ID_BYTES))
+    bad = pc.or_(bad, pc.match_substring(array, "\0"))
+    if pc.any(bad).as_py():
+        raise InvalidArgumentError(
+            f"expected ids of 1 to {MAX_ID_BYTES} bytes without NUL; position {_first(bad)} "
+            "is not one"
+        )
+    return array
+
+
+def check_unique(ids: pa.Array) -> None:
+    """Raise InvalidArgumentError, naming one of them, if ids repeat."""
+    if len(pc.unique(ids)) == len(ids):
+        return
+    counts = pc.value_counts(ids)
+    repeated = counts.filter(pc.greater(counts.field("counts"), 1))
+    raise InvalidArgumentError(
+        f"expected unique ids in one call, but {len(repeated)} of them repeat, such as "
+        f"{repeated.field('values')[0].as_py()!r}; keep the row that should win"
+    )
+
+
+def _first(mask: pa.Array) -> int:
+    return int(pc.index(mask, True).as_py())
+
+
+@final
+class IdIndex:
+    """Where ids are: sorted runs of (hash, row id), immutable and extended by copying.
+
+    An LSM tree in memory: a new batch becomes a run, and runs of similar size are merged,
+    so that adding n rows one batch at a time costs O(n log n) and a lookup searches a
+    handful of sorted arrays. Python's string hash is 64 bits and seeded per process, so ids
+    cannot be crafted to collide; the caller still compares the ids it is given.
+    """
+
+    __slots__ = ("_runs",)
+
+    def __init__(self, runs: tuple[tuple[NDArray[np.int64], NDArray[np.int64]], ...] = ()) -> None:
+        self._runs = runs
+
+    def extended(self, ids: pa.Array, row_ids: NDArray[np.int64]) -> IdIndex:
+        """Return an index that knows these rows as well."""
+        if len(ids) == 0:
+            return self
+        runs = list(self._runs)
+        new = _sorted_run(_hashes(ids), row_ids)
+        while runs and len(runs[-1][0]) < 2 * len(new[0]):
+            hashes, rows = runs.pop()
+            new = _sorted_run(np.concatenate([hashes, new[0]]), np.concatenate([rows, new[1]]))
+        return IdIndex((*runs, new))
+
+    def candidates(self, ids: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return rows that may carry the ids.
+
+        Returns
+        -------
+        positions, row_ids : ndarray of shape (m,), int64
+            ``row_ids[i]`` may carry ``ids[positions[i]]``: dead revisions and, very rarely,
+            other ids with the same hash are among them.
+        """
+        wanted = _hashes(ids)
+        positions, rows = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+        for hashes, row_ids in self._runs:
+            first = np.searchsorted(hashes, wanted, side="left")
+            count = np.searchsorted(hashes, wanted, side="right") - first
+            position = np.repeat(np.arange(len(wanted)), count)
+            offset = np.arange(len(position)) - np.repeat(np.cumsum(count) - count, count)
+            positions.append(position)
+            rows.append(row_ids[first[position] + offset])
+        return np.concatenate(positions), np.concatenate(rows)
+
+
+def _hashes(ids: pa.Array) -> NDArray[np.int64]:
+    return np.fromiter(map(hash, ids.to_pylist()), dtype=np.int64, count=len(ids))
+
+
+def _sorted_run(
+    hashes: NDArray[np.int64], row_ids: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    order = np.argsort(hashes, kind="stable")
+    return hashes[order], row_ids[order]

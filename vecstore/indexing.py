@@ -1,0 +1,94 @@
+"""Indexes of a collection: built over a view, stored as caches, opened when they still fit."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, final
+
+from vecstore.catalog import IndexRecord
+from vecstore.errors import CorruptFileError, MissingDependencyError, StorageError
+from vecstore.indexes.base import Index
+from vecstore.indexes.exact import Block
+from vecstore.indexes.registry import get_index
+from vecstore.search.prepare import OpenIndex
+from vecstore.search.views import View
+from vecstore.snapshot import LiveVectors, SegmentCache
+from vecstore.storage.root import DataRoot
+
+__all__ = ["IndexFiles", "build_index"]
+
+Progress = Callable[[int, int], None]
+
+
+@final
+class IndexFiles:
+    """Opens the registered indexes of one collection, each once. Thread-safe.
+
+    An index that is missing or damaged is left out, and search scans exactly: an index is a
+    cache. What was left out and why is kept for ``info``.
+    """
+
+    def __init__(self, root: DataRoot) -> None:
+        self._root = root
+        self._lock = threading.Lock()
+        self._open: dict[str, Index[Any]] = {}
+        self.unusable: dict[str, str] = {}
+
+    def open(self, records: Sequence[IndexRecord]) -> list[OpenIndex]:
+        """Return those of the records that can be opened."""
+        with self._lock:
+            opened = []
+            for record in records:
+                if record.id not in self._open and record.id not in self.unusable:
+                    try:
+                        path = self._root.local_path(record.file)
+                        self._open[record.id] = get_index(record.kind).read(path, check=False)
+                    except (CorruptFileError, StorageError, MissingDependencyError) as error:
+                        self.unusable[record.id] = str(error)
+                if record.id in self._open:
+                    opened.append((record, self._open[record.id]))
+            return opened
+
+
+def build_index(
+    view: View,
+    live: Sequence[LiveVectors],
+    cache: SegmentCache,
+    *,
+    directory: str,
+    kind: str,
+    parameters: Mapping[str, Any],
+    progress: Progress | None,
+) -> IndexRecord:
+    """Build an index over all live rows of a view and write it.
+
+    The record names the files it covers; rows committed while it was being built, or later,
+    are in other files and are searched exactly.
+    """
+    blocks = [
+        Block(
+            row_ids=vectors.segment.row_ids,
+            vectors=view.vectors(vectors, cache, directory),
+            keep=vectors.keep,
+            unit_norm=view.unit_norm,
+        )
+        for vectors in live
+    ]
+    index = get_index(kind).build(
+        blocks, dim=view.dim, metric=view.metric, parameters=parameters, progress=progress
+    )
+    name = uuid.uuid4().hex
+    file = cache.root.write_local(f"data/{directory}/indexes/{name}.faiss", index.write)
+    return IndexRecord(
+        id=name,
+        space=view.record.space.name,
+        translator_id=view.translator_id,
+        execution=None if view.form == "native" else view.form,
+        kind=kind,
+        parameters=dict(index.parameters),
+        file=file,
+        rows=len(index),
+        covered=frozenset(v.record.id for v in live),
+    )

@@ -1,0 +1,201 @@
+"""Execution of a plan: gather per source, score in the ranking space, merge by score."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecstore.indexes.base import Index
+from vecstore.indexes.exact import Block, exact_search
+from vecstore.rows import RowSet
+from vecstore.search.plan import Plan, Source
+from vecstore.search.scoring import Answer, merge, rank_shortlist
+from vecstore.search.views import View, unit_rows
+from vecstore.snapshot import Snapshot
+from vecstore_translators import Translator
+from vecstore_translators.calibration import ScoreCalibration
+
+__all__ = ["OpenSource", "PreparedPlan"]
+
+# A filtered source this small is cheaper to scan than to search through an index, and exact.
+SCAN_BELOW = 10_000
+
+RESCORE_FACTOR = 20
+MIN_RESCORE_DEPTH = 200
+
+Queries = Mapping[str, NDArray[np.float32]]
+Found = tuple[NDArray[np.float32], NDArray[np.int64]]
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class OpenSource:
+    """A source of a plan, ready to be searched.
+
+    Attributes
+    ----------
+    view : View
+        The form in which its vectors are searched.
+    blocks : tuple of Block
+        Exactly the source's rows.
+    index : Index or None
+        Finds ``indexed``, a part of the source's rows, faster.
+    translator : Translator or None
+        The route as one map.
+    shortlister : Translator or None
+        A query-side map that may replace the transposed map in a rescored shortlist.
+    calibration : ScoreCalibration
+        Brings the scores to the scale of the ranking space.
+    """
+
+    source: Source
+    view: View
+    blocks: tuple[Block, ...]
+    index: Index | None = None
+    indexed: RowSet
+    translator: Translator | None = None
+    shortlister: Translator | None = None
+    calibration: ScoreCalibration
+
+    def search(self, queries: Queries, k: int, allowed: RowSet | None) -> Found:
+        """Return the k best rows of this source by the score of its view."""
+        own = queries[self.source.query_space]
+        if self.source.kind == "query":
+            own = self.mapped_queries(own, self.translator)
+        return self.nearest(self.view.queries(own), k, allowed)
+
+    def mapped_queries(
+        self, queries: NDArray[np.float32], translator: Translator | None
+    ) -> NDArray[np.float32]:
+        """Map queries of the ranking space into the space of the documents."""
+        assert translator is not None
+        mapped = translator.translate(queries)
+        return unit_rows(mapped) if self.view.target.normalised else mapped
+
+    def nearest(self, queries: NDArray[np.float32], k: int, allowed: RowSet | None) -> Found:
+        """Search the view: indexed rows by the index, the others exactly."""
+        rows = None if allowed is None else self.source.rows & allowed
+        indexed = self.indexed if allowed is None else self.indexed & allowed
+        if self.index is None or (allowed is not None and len(indexed) < SCAN_BELOW):
+            return exact_search(queries, self._blocks(rows, None), k, metric=self.view.metric)
+        # A mask that excludes nothing would only slow the index down.
+        mask = indexed if len(indexed) < len(self.index) else None
+        answers = [Answer.of_source(0, *self.index.search(queries, k, allowed=mask))]
+        if rest := self._blocks(rows, self.indexed):
+            exact = exact_search(queries, rest, k, metric=self.view.metric)
+            answers.append(Answer.of_source(1, *exact))
+        merged = merge(answers, k)
+        return merged.scores, merged.row_ids
+
+    def _blocks(self, rows: RowSet | None, done: RowSet | None) -> list[Block]:
+        """Return the blocks with the filter applied and finished rows masked out."""
+        if rows is None and done is None:
+            return list(self.blocks)
+        blocks = []
+        for block in self.blocks:
+            keep = np.ones(len(block.row_ids), dtype=bool) if block.keep is None else block.keep
+            if rows is not None:
+                keep = keep & rows.contains(block.row_ids)
+            if done is not None:
+                keep = keep & ~done.contains(block.row_ids)
+            if keep.any():
+                blocks.append(
+                    Block(
+                        row_ids=block.row_ids,
+                        vectors=block.vectors,
+                        keep=keep,
+                        unit_norm=block.unit_norm,
+                    )
+                )
+        return blocks
+
+
+@final
+class PreparedPlan:
+    """A plan with its files mapped and translators opened; searching it touches no catalog."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        snapshot: Snapshot,
+        sources: Sequence[OpenSource],
+        *,
+        rescore_depth: int | None,
+    ) -> None:
+        self.plan = plan
+        self.snapshot = snapshot
+        self._sources = tuple(sources)
+        self._rescore_depth = rescore_depth
+
+    def search(self, queries: Queries, k: int, allowed: RowSet | None) -> Answer:
+        """Return the k best rows over all sources.
+
+        Parameters
+        ----------
+        queries : dict of str to ndarray of shape (nq, dim), float32
+            By space, as the spaces prepare them.
+        allowed : RowSet, optional
+            Rows that pass the filter; None for all.
+        """
+        answers = []
+        for number, source in enumerate(self._sources):
+            if source.source.execution == "rescore":
+                scores, row_ids = self._rescored(source, queries, k, allowed)
+            else:
+                scores, row_ids = source.search(queries, k, allowed)
+            if len(self._sources) > 1:
+                # A source alone is the single-space answer and keeps its scores untouched.
+                scores = source.calibration(scores)
+            answers.append(Answer.of_source(number, scores, row_ids))
+        return merge(answers or [_nothing(queries, k)], k)
+
+    def _rescored(
+        self, source: OpenSource, queries: Queries, k: int, allowed: RowSet | None
+    ) -> Found:
+        """Shortlist from the untouched source space, then score the shortlist by the map."""
+        assert source.translator is not None
+        target = self.plan.target.space
+        own = queries[target.name]
+        depth = max(self._rescore_depth or max(MIN_RESCORE_DEPTH, RESCORE_FACTOR * k), k)
+        if source.shortlister is not None:
+            pulled = source.mapped_queries(own, source.shortlister)
+        else:
+            pulled = _transposed(source.translator, own, source.view)
+        _, shortlist = source.nearest(pulled, depth, allowed)
+        rows = np.unique(shortlist[shortlist >= 0])
+        if not len(rows):
+            nothing = _nothing(queries, k)
+            return nothing.scores, nothing.row_ids
+        vectors = self.snapshot.gather(source.source.space.space.name, rows)
+        translated = source.translator.translate(vectors)
+        if target.normalised:
+            translated = unit_rows(translated)
+        scores, row_ids = rank_shortlist(own, shortlist, rows, translated, target)
+        return scores[:, :k], row_ids[:, :k]
+
+
+def _nothing(queries: Queries, k: int) -> Answer:
+    shape = (len(next(iter(queries.values()))), k)
+    return Answer.of_source(0, np.full(shape, -np.inf, np.float32), np.full(shape, -1, np.int64))
+
+
+def _transposed(
+    translator: Translator, queries: NDArray[np.float32], view: View
+) -> NDArray[np.float32]:
+    """Pull queries of the ranking space back to the documents' space by the affine map itself.
+
+    For F(x) = xW + b the score is ((Wq).x + q.b) nu(x): Wq alone orders the documents as well
+    as ignoring nu allows. Under l2 the nearest x solves xW + b = q in the least squares sense.
+    """
+    affine = translator.affine
+    assert affine is not None
+    if view.target.metric == "l2":
+        pulled = np.linalg.lstsq(affine.weight.T, (queries - affine.bias).T, rcond=None)[0].T
+    else:
+        pulled = queries @ affine.weight.T
+    pulled = np.ascontiguousarray(pulled, dtype=np.float32)
+    return unit_rows(pulled) if view.target.normalised else pulled

@@ -1,0 +1,179 @@
+"""Preparation: open what a plan needs once, so that searching it again costs the search alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from vecstore.catalog import IndexRecord
+from vecstore.errors import UnsupportedOperationError
+from vecstore.indexes.base import Index
+from vecstore.indexes.exact import Block
+from vecstore.rows import RowSet
+from vecstore.search.execute import OpenSource, PreparedPlan
+from vecstore.search.plan import Plan, Source, shortest_route
+from vecstore.search.views import View
+from vecstore.snapshot import LiveVectors, Snapshot
+from vecstore.spaces import Space
+from vecstore.translation import Translators, calibration
+from vecstore_translators import Translator
+from vecstore_translators.calibration import ScoreCalibration
+
+__all__ = ["OpenIndex", "prepare", "source_view"]
+
+OpenIndex = tuple[IndexRecord, Index]
+
+
+def prepare(
+    plan: Plan,
+    snapshot: Snapshot,
+    *,
+    translators: Translators,
+    directory: str,
+    indexes: Sequence[OpenIndex] = (),
+    rescore_depth: int | None = None,
+) -> PreparedPlan:
+    """Map the files, open the translators and choose the indexes of every source.
+
+    Parameters
+    ----------
+    directory : str
+        The collection's folder, where caches of translated vectors live.
+    indexes : sequence of (IndexRecord, Index)
+        Open indexes of the collection.
+    rescore_depth : int, optional
+        Shortlist of the "rescore" execution; by default max(200, 20 k).
+    """
+    opened = []
+    for number, source in enumerate(plan.sources):
+        translator, identity = translators.route(source.route) if source.route else (None, None)
+        view = source_view(source, plan.target.space, translator, identity)
+        live = snapshot.vectors(source.space.space.name)
+        best = _best_index(view, live, indexes)
+        covered = _covered_rows(best, live, source.rows)
+        if best is not None and len(covered):
+            plan.indexes[number] = f"{best[0].kind} over {len(covered):,} rows"
+        opened.append(
+            OpenSource(
+                source=source,
+                view=view,
+                blocks=_blocks(source, view, live, snapshot, directory),
+                index=best[1] if best is not None and len(covered) else None,
+                indexed=covered,
+                translator=translator,
+                shortlister=_shortlister(source, plan, translator, snapshot, translators),
+                calibration=_calibration(source, plan.target.space.name, snapshot),
+            )
+        )
+    return PreparedPlan(plan, snapshot, opened, rescore_depth=rescore_depth)
+
+
+def source_view(
+    source: Source, target: Space, translator: Translator | None, identity: str | None
+) -> View:
+    """Return the form in which a source's vectors are searched."""
+    if source.execution == "rewrite" or source.execution == "fold":
+        return View(
+            record=source.space,
+            target=target,
+            form=source.execution,
+            translator=translator,
+            translator_id=identity,
+        )
+    return View(record=source.space, target=source.space.space)
+
+
+def _blocks(
+    source: Source, view: View, live: Sequence[LiveVectors], snapshot: Snapshot, directory: str
+) -> tuple[Block, ...]:
+    """Return the source's rows as blocks; files without any of them are left out."""
+    whole = len(source.rows) == len(snapshot.native(source.space.space.name))
+    blocks = []
+    for vectors in live:
+        keep = vectors.keep
+        if not whole:
+            here = source.rows.contains(vectors.segment.row_ids)
+            keep = here if keep is None else here & keep
+        if keep is None or keep.any():
+            blocks.append(
+                Block(
+                    row_ids=vectors.segment.row_ids,
+                    vectors=view.vectors(vectors, snapshot.cache, directory),
+                    keep=keep,
+                    unit_norm=view.unit_norm,
+                )
+            )
+    return tuple(blocks)
+
+
+def _best_index(
+    view: View, live: Sequence[LiveVectors], indexes: Sequence[OpenIndex]
+) -> OpenIndex | None:
+    """Return the index over this view that covers the most of its rows."""
+    present = {v.record.id: len(v.segment) for v in live}
+    form = None if view.form == "native" else view.form
+    wanted = (view.record.space.name, view.translator_id, form)
+    best, most = None, 0
+    for record, index in indexes:
+        rows = sum(present.get(file, 0) for file in record.covered)
+        if (record.space, record.translator_id, record.execution) == wanted and rows > most:
+            best, most = (record, index), rows
+    return best
+
+
+def _covered_rows(
+    best: OpenIndex | None, live: Sequence[LiveVectors], rows: RowSet
+) -> RowSet:
+    """Return the source's rows whose live vector lies in a file that the index covers.
+
+    A vector that was replaced since lies in a newer file, so the index's copy of it is never
+    among them.
+    """
+    if best is None:
+        return RowSet.of([])
+    parts = [v.live_row_ids for v in live if v.record.id in best[0].covered]
+    return RowSet.of(np.concatenate(parts)) & rows
+
+
+def _shortlister(
+    source: Source,
+    plan: Plan,
+    translator: Translator | None,
+    snapshot: Snapshot,
+    translators: Translators,
+) -> Translator | None:
+    """Return the query-side map of a rescored source: a fitted one if there is one."""
+    if source.execution != "rescore":
+        return None
+    target = plan.target.space.name
+    route = shortest_route(snapshot, target, source.space.space.name)
+    if route:
+        return translators.route(route)[0]
+    transposable = source.space.space.metric == plan.target.space.metric
+    if translator is None or translator.affine is None or not transposable:
+        raise UnsupportedOperationError(
+            f"execution='rescore' shortlists by a query-side map, and {translator!r} cannot be "
+            f"transposed into one; call fit_translator(source={target!r}, "
+            f"target={source.space.space.name!r}, side='queries'), or use execution='rewrite'"
+        )
+    return None
+
+
+def _calibration(source: Source, target: str, snapshot: Snapshot) -> ScoreCalibration:
+    """Return how a source's scores come to the scale of the ranking space.
+
+    Forward-mapped scores are on that scale already. Scores of another space, or of a mapped
+    query, are brought to it by what was measured on the pairs when a translator was fitted.
+    """
+    name = source.space.space.name
+    if source.kind == "forward" or name == target:
+        return ScoreCalibration()
+    if source.kind == "query":
+        return calibration(source.route[0], "query")
+    for record in reversed(snapshot.state.translators):
+        if (record.source, record.target) == (name, target):
+            return calibration(record, "source")
+        if (record.source, record.target) == (target, name):
+            return calibration(record, "target")
+    return ScoreCalibration()

@@ -1,0 +1,320 @@
+"""Snapshot: one committed version of a collection, readable without the catalog.
+
+Everything a query needs is derived from the version's file list once and kept: which rows
+live, which of them have a native vector in which space, and the mapped segments. Snapshots
+are immutable and thread-safe; segments are shared between the snapshots of a collection.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeVar, final
+from weakref import WeakValueDictionary
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from vecstore.catalog import FileRecord, SpaceRecord, State
+from vecstore.errors import NotFoundError
+from vecstore.filters import Where, parse_where, select_rows
+from vecstore.ids import IdIndex
+from vecstore.rows import RowSet
+from vecstore.storage.deletes import read_deletes
+from vecstore.storage.items import ItemSegment
+from vecstore.storage.root import DataRoot
+from vecstore.storage.vectors import VectorSegment, read_vectors
+
+__all__ = ["LiveVectors", "SegmentCache", "Snapshot"]
+
+T = TypeVar("T")
+
+
+@final
+class SegmentCache:
+    """Open files of one collection, shared by its snapshots and dropped with the last of them."""
+
+    def __init__(self, root: DataRoot) -> None:
+        self.root = root
+        self._lock = threading.Lock()
+        self._open: WeakValueDictionary[str, Any] = WeakValueDictionary()
+        self._indexed: set[str] = set()
+        self._id_index = IdIndex()
+
+    def get(self, file_id: str, read: Callable[[], T]) -> T:
+        """Return the open file, reading it first if nobody has."""
+        with self._lock:
+            segment = self._open.get(file_id)
+        if segment is None:
+            segment = read()
+            with self._lock:
+                segment = self._open.setdefault(file_id, segment)
+        return segment  # type: ignore[no-any-return]
+
+    def id_index(self, items: Sequence[tuple[FileRecord, ItemSegment]]) -> IdIndex:
+        """Return an index that knows at least these item files."""
+        with self._lock:
+            for record, segment in items:
+                if record.id not in self._indexed:
+                    self._id_index = self._id_index.extended(segment.ids, segment.row_ids)
+                    self._indexed.add(record.id)
+            return self._id_index
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LiveVectors:
+    """A vector file of a space and which of its rows live.
+
+    Attributes
+    ----------
+    keep : ndarray of shape (n,), bool, or None
+        Positional mask of live rows; None when all live.
+    """
+
+    record: FileRecord
+    segment: VectorSegment
+    keep: NDArray[np.bool_] | None
+
+    @property
+    def live_row_ids(self) -> NDArray[np.int64]:
+        """Row ids that live, ndarray of shape (m,), int64, ascending."""
+        row_ids = self.segment.row_ids
+        return row_ids if self.keep is None else row_ids[self.keep]
+
+
+@final
+class Snapshot:
+    """One version of a collection."""
+
+    def __init__(self, state: State, cache: SegmentCache) -> None:
+        self.state = state
+        self.cache = cache
+        self._lock = threading.RLock()
+        self._vectors: dict[str, tuple[LiveVectors, ...]] = {}
+        self._native: dict[str, RowSet] = {}
+        self._item_files = sorted(
+            (f for f in state.files if f.kind == "items"), key=lambda f: f.min_row_id
+        )
+        self._first_row_ids = np.array([f.min_row_id for f in self._item_files], dtype=np.int64)
+
+    @property
+    def version(self) -> int:
+        """The committed version this snapshot shows."""
+        return self.state.version
+
+    # Spaces
+
+    @cached_property
+    def spaces(self) -> dict[str, SpaceRecord]:
+        """Spaces by name, in the order of their creation."""
+        return {record.space.name: record for record in self.state.spaces}
+
+    def space(self, name: str) -> SpaceRecord:
+        """Return a space or raise NotFoundError naming those there are."""
+        try:
+            return self.spaces[name]
+        except KeyError:
+            raise NotFoundError(
+                f"collection {self.state.collection.name!r} has no space {name!r}; "
+                f"it has {', '.join(map(repr, self.spaces)) or 'none yet, see create_space'}"
+            ) from None
+
+    # Rows
+
+    @cached_property
+    def live(self) -> RowSet:
+        """Row ids of all live items."""
+        members = np.zeros(self._row_limit, dtype=bool)
+        for record in self._item_files:
+            if record.contiguous:
+                members[record.min_row_id : record.max_row_id + 1] = True
+            else:
+                members[self._items(record).row_ids] = True
+        for record in self.state.files:
+            if record.kind == "deletes" and record.space_id is None:
+                members[read_deletes(self.cache.root, record.file)] = False
+        return RowSet.of_mask(members)
+
+    def native(self, space: str) -> RowSet:
+        """Return the live rows that have a native vector in a space."""
+        with self._lock:
+            if space not in self._native:
+                members = np.zeros(self._row_limit, dtype=bool)
+                for vectors in self.vectors(space):
+                    members[vectors.live_row_ids] = True
+                self._native[space] = RowSet.of_mask(members)
+            return self._native[space]
+
+    def vectors(self, space: str) -> tuple[LiveVectors, ...]:
+        """Return the mapped vector files of a space with the mask of their live rows."""
+        with self._lock:
+            if space not in self._vectors:
+                self._vectors[space] = tuple(self._open_vectors(self.space(space)))
+            return self._vectors[space]
+
+    def gather(self, space: str, row_ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the native vectors of rows that have one.
+
+        Parameters
+        ----------
+        row_ids : ndarray of shape (n,), int64
+            Each must be in ``native(space)``.
+
+        Returns
+        -------
+        ndarray of shape (n, dim), float32
+        """
+        gathered = np.empty((len(row_ids), self.space(space).space.dim), dtype=np.float32)
+        for vectors in self.vectors(space):
+            known = vectors.segment.row_ids
+            if not len(known):
+                continue
+            position = np.minimum(np.searchsorted(known, row_ids), len(known) - 1)
+            here = known[position] == row_ids
+            if vectors.keep is not None:
+                here &= vectors.keep[position]
+            gathered[here] = vectors.segment.vectors[position[here]]
+        if self.space(space).space.normalised and self.space(space).space.dtype == "float16":
+            gathered /= np.linalg.norm(gathered, axis=1, keepdims=True)
+        return gathered
+
+    # Items
+
+    def find(self, ids: pa.Array) -> NDArray[np.int64]:
+        """Return the live row of each id, ndarray of shape (n,), int64; -1 where there is none."""
+        items = [(record, self._items(record)) for record in self._item_files]
+        positions, rows = self.cache.id_index(items).candidates(ids)
+        alive = self.live.contains(rows)
+        positions, rows = positions[alive], rows[alive]
+        same = pc.equal(self.ids(rows), ids.take(pa.array(positions)))
+        same = np.asarray(same.to_numpy(zero_copy_only=False), dtype=bool)
+        found = np.full(len(ids), -1, dtype=np.int64)
+        found[positions[same]] = rows[same]
+        return found
+
+    def ids(self, row_ids: NDArray[np.int64]) -> pa.Array:
+        """Return the ids of rows, a string array in the order of ``row_ids``."""
+        parts, order = [], []
+        for record, slots, positions in self._locate(row_ids):
+            parts.append(self._items(record).ids.take(pa.array(positions)))
+            order.append(slots)
+        return _in_order(pa.chunked_array(parts, pa.string()), order).combine_chunks()
+
+    def items(self, row_ids: NDArray[np.int64], columns: Sequence[str]) -> pa.Table:
+        """Return columns of rows (of ``id``, ``document`` and metadata), in their order."""
+        schema = self._schema_of(columns)
+        parts, order = [], []
+        for record, slots, positions in self._locate(row_ids):
+            parts.append(self._items(record).take(positions, schema))
+            order.append(slots)
+        if not parts:
+            return schema.empty_table()
+        return _in_order(pa.concat_tables(parts), order)
+
+    def matching(self, where: Where) -> RowSet:
+        """Return the live rows for which a filter is true.
+
+        Raises
+        ------
+        InvalidFilterError
+            The filter is not a predicate over this collection's columns.
+        """
+        predicate = parse_where(where, self.state.schema)
+        tables = self.whole_columns(["row_id", *sorted(predicate.columns)])
+        return RowSet.of(select_rows(tables, predicate)) & self.live if tables else RowSet.of([])
+
+    def whole_columns(self, columns: Sequence[str]) -> list[pa.Table]:
+        """Return whole columns, dead rows included, as one table for each item file."""
+        schema = self._schema_of(columns)
+        return [self._items(record).columns(schema) for record in self._item_files]
+
+    # Where things are
+
+    @property
+    def _row_limit(self) -> int:
+        return max((f.max_row_id for f in self.state.files), default=-1) + 1
+
+    def _items(self, record: FileRecord) -> ItemSegment:
+        segment = self.cache.get(record.id, lambda: ItemSegment(self.cache.root, record.file))
+        self._hold(segment)
+        return segment
+
+    @cached_property
+    def _held(self) -> set[Any]:
+        return set()
+
+    def _hold(self, segment: object) -> None:
+        """Keep an open file open as long as this snapshot lives."""
+        with self._lock:
+            self._held.add(segment)
+
+    def _schema_of(self, columns: Sequence[str]) -> pa.Schema:
+        known = {"row_id": pa.field("row_id", pa.int64())} | {f.name: f for f in self.state.schema}
+        return pa.schema([known[name] for name in columns])
+
+    def _locate(
+        self, row_ids: NDArray[np.int64]
+    ) -> list[tuple[FileRecord, NDArray[np.int64], NDArray[np.int64]]]:
+        """Return (file, slots in ``row_ids``, positions in the file) for each file that is hit."""
+        if len(row_ids) == 0:
+            return []
+        file_of = np.searchsorted(self._first_row_ids, row_ids, side="right") - 1
+        located = []
+        for number in np.unique(file_of):
+            slots = np.flatnonzero(file_of == number)
+            record = self._item_files[number]
+            if record.contiguous:
+                positions = row_ids[slots] - record.min_row_id
+            else:
+                positions = np.searchsorted(self._items(record).row_ids, row_ids[slots])
+            located.append((record, slots, positions))
+        return located
+
+    def _open_vectors(self, record: SpaceRecord) -> list[LiveVectors]:
+        space = record.space
+        files = [f for f in self.state.files if f.space_id == record.id]
+        replaced = [
+            (f.added_version, read_deletes(self.cache.root, f.file))
+            for f in files
+            if f.kind == "deletes"
+        ]
+        labels = vector_labels(record)
+        opened = []
+        for file in files:
+            if file.kind != "vectors":
+                continue
+            segment = self.cache.get(
+                file.id,
+                lambda file=file: read_vectors(  # type: ignore[misc]
+                    self.cache.root, file.file, dim=space.dim, labels=labels
+                ),
+            )
+            keep = self.live.contains(segment.row_ids)
+            for version, rows in replaced:
+                if version > file.added_version:
+                    keep &= ~np.isin(segment.row_ids, rows)
+            opened.append(
+                LiveVectors(record=file, segment=segment, keep=None if keep.all() else keep)
+            )
+        return opened
+
+
+def vector_labels(record: SpaceRecord) -> dict[str, str]:
+    """Return what a vector file says about itself: format and the space's fingerprint."""
+    return {
+        "vecstore.format": "1",
+        "vecstore.fingerprint": record.space.fingerprint,
+        "vecstore.dtype": record.space.dtype,
+    }
+
+
+def _in_order(parts: Any, order: list[NDArray[np.int64]]) -> Any:
+    """Undo the grouping by file."""
+    if len(order) == 1:
+        return parts
+    return parts.take(pa.array(np.argsort(np.concatenate(order)))) if order else parts

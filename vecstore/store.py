@@ -1,0 +1,170 @@
+"""Store: a catalog plus a data root, and the collections in it."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Self, final
+
+from vecstore.catalog import Catalog, CollectionRecord
+from vecstore.collection import Collection
+from vecstore.errors import InvalidArgumentError, NotFoundError, StorageError
+from vecstore.names import check_name
+from vecstore.storage.root import open_root
+
+__all__ = ["Store", "open"]
+
+
+def open(
+    place: str | os.PathLike[str],
+    *,
+    data: str | os.PathLike[str] | None = None,
+    create: bool = True,
+    refresh_interval: float = 0.5,
+) -> Store:
+    """Open a store.
+
+    Parameters
+    ----------
+    place : path or str
+        A folder, which then holds catalog and data; or the SQLAlchemy URL of a database for
+        the catalog (``postgresql+psycopg://...``), with ``data``.
+    data : path or str, optional
+        The data root; needed with a URL, by default the folder itself.
+    create : bool
+        Create the store if it does not exist; otherwise raise.
+    refresh_interval : float
+        Seconds for which a PostgreSQL catalog is not asked again for news of other writers.
+
+    Raises
+    ------
+    NotFoundError
+        There is no store, with ``create=False``.
+    SchemaVersionError
+        The store was written by a newer vecstore.
+    StorageError
+        The folder or the database cannot be used.
+
+    Examples
+    --------
+    >>> import tempfile, vecstore
+    >>> with vecstore.open(tempfile.mkdtemp()) as store:
+    ...     docs = store.create_collection("products")
+    ...     _ = docs.create_space("v1", dim=3)
+    ...     _ = docs.upsert(ids=["a", "b"], vectors=[[1, 0, 0], [0, 1, 0]])
+    ...     docs.search([0.9, 0.1, 0], k=1).ids
+    ['a']
+    """
+    text = os.fspath(place)
+    if "://" in text:
+        if data is None:
+            raise InvalidArgumentError(
+                "a store whose catalog is a database needs data=, the folder for its files"
+            )
+        return Store(text, data, refresh_interval=refresh_interval)
+    folder = Path(text)
+    database = folder / "catalog.db"
+    if not create and not database.is_file():
+        raise NotFoundError(f"there is no vecstore store at {folder}; run `vecstore init` first")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot create store {folder}: {error.strerror}") from error
+    return Store(
+        f"sqlite:///{database.absolute()}", data or folder, refresh_interval=refresh_interval
+    )
+
+
+@final
+class Store:
+    """Collections in one catalog and data root. A context manager; thread-safe."""
+
+    def __init__(
+        self, url: str, data: str | os.PathLike[str], *, refresh_interval: float = 0.5
+    ) -> None:
+        self._root = open_root(data)
+        self._catalog = Catalog(url)
+        self._refresh_interval = refresh_interval
+        self._lock = threading.Lock()
+        self._open: dict[str, Collection] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the catalog's connections. Committed data needs no closing to be safe."""
+        self._catalog.close()
+
+    def __repr__(self) -> str:
+        return f"<Store {self._catalog.location}>"
+
+    def collections(self) -> list[str]:
+        """Return the names of all collections, sorted."""
+        return [record.name for record in self._catalog.collections()]
+
+    def create_collection(self, name: str, *, exist_ok: bool = False) -> Collection:
+        """Create a collection.
+
+        Raises
+        ------
+        AlreadyExistsError
+            The name is taken, unless ``exist_ok``.
+        """
+        check_name(name, what="collection")
+        if exist_ok and name in self.collections():
+            return self.collection(name)
+        return self._handle(self._catalog.create_collection(name))
+
+    def collection(self, name: str) -> Collection:
+        """Return a collection.
+
+        Raises
+        ------
+        NotFoundError
+            Names the collections there are.
+        """
+        records = {record.name: record for record in self._catalog.collections()}
+        if name not in records:
+            raise NotFoundError(
+                f"there is no collection {name!r}; the store has "
+                f"{', '.join(map(repr, records)) or 'none yet, see create_collection'}"
+            )
+        return self._handle(records[name])
+
+    def rename_collection(self, name: str, new_name: str) -> Collection:
+        """Give a collection another name and return it."""
+        check_name(new_name, what="collection")
+        self._catalog.rename_collection(self._record(name).id, new_name)
+        collection = self.collection(new_name)
+        collection.refresh()
+        return collection
+
+    def drop_collection(self, name: str) -> None:
+        """Drop a collection with all its versions and files; this cannot be undone."""
+        record = self._record(name)
+        self._catalog.drop_collection(record.id)
+        with self._lock:
+            self._open.pop(record.id, None)
+        self._root.remove_tree(f"data/{record.directory}")
+
+    def _record(self, name: str) -> CollectionRecord:
+        return self.collection(name)._record
+
+    def _handle(self, record: CollectionRecord) -> Collection:
+        """Return the one handle of a collection, which its caches belong to."""
+        with self._lock:
+            if record.id not in self._open:
+                self._open[record.id] = Collection(
+                    self._catalog, self._root, record, refresh_interval=self._refresh_interval
+                )
+            return self._open[record.id]

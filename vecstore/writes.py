@@ -1,0 +1,302 @@
+"""Writes: each turns its input into files once and into a commit as often as it takes.
+
+Files are written before the commit and refer to no version. What depends on the version,
+which rows an upsert replaces and which rows ids mean, is worked out again when another
+writer was first, so writers that do not touch the same items never fail.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from vecstore.catalog import Catalog, Changes, CollectionRecord, FileRecord, SpaceRecord
+from vecstore.errors import (
+    AlreadyExistsError,
+    CommitConflictError,
+    InvalidMetadataError,
+    NotFoundError,
+)
+from vecstore.metadata import widen
+from vecstore.snapshot import Snapshot, vector_labels
+from vecstore.storage.deletes import write_deletes
+from vecstore.storage.items import write_items
+from vecstore.storage.root import DataRoot
+from vecstore.storage.vectors import write_vectors
+
+__all__ = ["Checkpoint", "OnExisting", "WriteResult", "Writer"]
+
+OnExisting = Literal["error", "skip", "replace"]
+
+MAX_ATTEMPTS = 50
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """The state of a job, committed in the same transaction as the rows it belongs to."""
+
+    job: str
+    state: Mapping[str, Any]
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteResult:
+    """What a write committed.
+
+    Attributes
+    ----------
+    version : int
+        The version that shows it.
+    rows : int
+        Items or vectors written, or items deleted.
+    replaced : int
+        How many of them took the place of an older revision or vector.
+    skipped : int
+        Rows left as they were, under ``on_existing="skip"``.
+    """
+
+    version: int
+    rows: int
+    replaced: int = 0
+    skipped: int = 0
+
+
+@final
+class Writer:
+    """Commits changes to one collection."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        root: DataRoot,
+        collection: CollectionRecord,
+        latest: Callable[[], Snapshot],
+    ) -> None:
+        self._catalog = catalog
+        self._root = root
+        self._collection = collection
+        self._latest = latest
+
+    def commit(self, build: Callable[[Snapshot], Changes | None]) -> int:
+        """Commit what ``build`` makes of the newest snapshot; build again after a conflict.
+
+        Raises
+        ------
+        CommitConflictError
+            Other writers were first, time and again.
+        """
+        for attempt in range(MAX_ATTEMPTS):
+            snapshot = self._latest()
+            changes = build(snapshot)
+            if changes is None:
+                return snapshot.version
+            try:
+                return self._catalog.commit(self._collection.id, snapshot.version, changes)
+            except CommitConflictError:
+                if attempt == MAX_ATTEMPTS - 1:
+                    raise
+        raise AssertionError("unreachable")
+
+    def upsert(
+        self,
+        *,
+        ids: pa.Array,
+        vectors: Mapping[str, NDArray[Any]],
+        documents: pa.Array,
+        metadata: pa.Table,
+        checkpoint: Checkpoint | None,
+    ) -> WriteResult:
+        """Write new revisions of items with their vectors, replacing those that live."""
+        spaces = {name: self._latest().space(name) for name in vectors}
+        first = self._catalog.reserve_row_ids(self._collection.id, len(ids))
+        row_ids = np.arange(first, first + len(ids), dtype=np.int64)
+        table = pa.table({"row_id": pa.array(row_ids), "id": ids, "document": documents})
+        for field, column in zip(metadata.schema, metadata.columns, strict=True):
+            table = table.append_column(field, column)
+        files = [self._write_items(table)]
+        for name, rows in vectors.items():
+            files.append(self._write_vectors(spaces[name], row_ids, rows))
+        replaced = 0
+
+        def build(snapshot: Snapshot) -> Changes:
+            nonlocal replaced
+            for name, record in spaces.items():
+                snapshot.space(name).space.require_same(record.space)
+            schema = _widened(snapshot, metadata.schema)
+            found = snapshot.find(ids)
+            old = found[found >= 0]
+            replaced = len(old)
+            deletes = [self._write_deletes(old)] if replaced else []
+            return Changes(
+                operation="upsert",
+                rows=len(ids),
+                add_files=(*deletes, *files),
+                schema=None if schema.equals(snapshot.state.schema) else schema,
+                checkpoint=_as_pair(checkpoint),
+            )
+
+        version = self.commit(build)
+        return WriteResult(version=version, rows=len(ids), replaced=replaced)
+
+    def add_vectors(
+        self,
+        *,
+        space: str,
+        vectors: NDArray[Any],
+        rows_of: Callable[[Snapshot], NDArray[np.int64]],
+        on_existing: OnExisting,
+        checkpoint: Checkpoint | None = None,
+    ) -> WriteResult:
+        """Attach vectors to the rows that ``rows_of`` finds; rows below 0 are left out."""
+        written: tuple[NDArray[np.int64], FileRecord] | None = None
+        result = (0, 0, 0)
+
+        def build(snapshot: Snapshot) -> Changes | None:
+            nonlocal written, result
+            record = snapshot.space(space)
+            row_ids = rows_of(snapshot)
+            present = row_ids >= 0
+            existing = snapshot.native(space).contains(np.maximum(row_ids, 0)) & present
+            if on_existing == "error" and existing.any():
+                example = snapshot.ids(row_ids[existing][:1])[0].as_py()
+                raise AlreadyExistsError(
+                    f"{existing.sum()} of {len(row_ids)} items have a vector in space {space!r} "
+                    f"already, such as {example!r}; pass on_existing='skip' or 'replace', or "
+                    "upsert the items if their content changed"
+                )
+            wanted = present & ~existing if on_existing == "skip" else present
+            chosen = np.flatnonzero(wanted)[np.argsort(row_ids[wanted], kind="stable")]
+            replaced = row_ids[existing & wanted]
+            result = (len(chosen), len(replaced), len(row_ids) - len(chosen))
+            files = []
+            if len(chosen):
+                # After a conflict the file is still right unless the ids mean other rows now.
+                if written is None or not np.array_equal(written[0], row_ids[chosen]):
+                    file = self._write_vectors(record, row_ids[chosen], vectors[chosen])
+                    written = (row_ids[chosen], file)
+                files = [written[1]]
+            elif checkpoint is None:
+                return None
+            if len(replaced):
+                files.insert(0, self._write_deletes(np.sort(replaced), space_id=record.id))
+            return Changes(
+                operation=f"add vectors to {space}"[:100],
+                rows=len(chosen),
+                add_files=tuple(files),
+                checkpoint=_as_pair(checkpoint),
+            )
+
+        version = self.commit(build)
+        rows, replaced_count, skipped = result
+        return WriteResult(version=version, rows=rows, replaced=replaced_count, skipped=skipped)
+
+    def delete(self, rows_of: Callable[[Snapshot], NDArray[np.int64]]) -> WriteResult:
+        """Delete the rows that ``rows_of`` finds, with their vectors in every space."""
+        deleted = 0
+
+        def build(snapshot: Snapshot) -> Changes | None:
+            nonlocal deleted
+            row_ids = rows_of(snapshot)
+            deleted = len(row_ids)
+            if not deleted:
+                return None
+            files = (self._write_deletes(row_ids),)
+            return Changes(operation="delete", rows=deleted, add_files=files)
+
+        version = self.commit(build)
+        return WriteResult(version=version, rows=deleted)
+
+    # Files
+
+    def _path(self, *parts: str) -> str:
+        return "/".join(("data", self._collection.directory, *parts))
+
+    def _write_items(self, table: pa.Table) -> FileRecord:
+        name = uuid.uuid4().hex
+        file = write_items(self._root, self._path("items", f"{name}.parquet"), table)
+        row_ids = table.column("row_id").to_numpy()
+        return FileRecord(id=name, kind="items", file=file, **_extent(row_ids))
+
+    def _write_vectors(
+        self, record: SpaceRecord, row_ids: NDArray[np.int64], vectors: NDArray[Any]
+    ) -> FileRecord:
+        name = uuid.uuid4().hex
+        file = write_vectors(
+            self._root,
+            self._path("vectors", record.directory, f"{name}.arrow"),
+            row_ids=row_ids,
+            vectors=vectors,
+            labels=vector_labels(record),
+        )
+        return FileRecord(
+            id=name, kind="vectors", file=file, space_id=record.id, **_extent(row_ids)
+        )
+
+    def _write_deletes(
+        self, row_ids: NDArray[np.int64], space_id: str | None = None
+    ) -> FileRecord:
+        name = uuid.uuid4().hex
+        file = write_deletes(self._root, self._path("deletes", f"{name}.arrow"), row_ids)
+        return FileRecord(
+            id=name, kind="deletes", file=file, space_id=space_id, **_extent(row_ids)
+        )
+
+
+def rows_of_ids(ids: pa.Array) -> Callable[[Snapshot], NDArray[np.int64]]:
+    """Return a finder of the rows of ids that raises NotFoundError if one has no item."""
+
+    def find(snapshot: Snapshot) -> NDArray[np.int64]:
+        row_ids = snapshot.find(ids)
+        missing = row_ids < 0
+        if missing.any():
+            example = ids[int(np.flatnonzero(missing)[0])].as_py()
+            raise NotFoundError(
+                f"{missing.sum()} of {len(ids)} ids have no item in collection "
+                f"{snapshot.state.collection.name!r}, such as {example!r}; upsert the items first"
+            )
+        return row_ids
+
+    return find
+
+
+def _extent(row_ids: NDArray[np.int64]) -> dict[str, int]:
+    return {
+        "rows": len(row_ids),
+        "min_row_id": int(row_ids.min()),
+        "max_row_id": int(row_ids.max()),
+    }
+
+
+def _as_pair(checkpoint: Checkpoint | None) -> tuple[str, Mapping[str, Any]] | None:
+    return None if checkpoint is None else (checkpoint.job, checkpoint.state)
+
+
+def _widened(snapshot: Snapshot, new: pa.Schema) -> pa.Schema:
+    """Widen the collection's schema and check that the stored values survive it."""
+    old = snapshot.state.schema
+    schema = widen(old, new)
+    changed = [
+        name
+        for name in old.names
+        if schema.field(name).type != old.field(name).type
+        and not pa.types.is_null(old.field(name).type)
+    ]
+    for name in changed:
+        try:
+            for column in snapshot.whole_columns([name]):
+                pc.cast(column.column(name), schema.field(name).type)
+        except pa.ArrowException as error:
+            raise InvalidMetadataError(
+                f"metadata column {name!r} holds integers that {schema.field(name).type} cannot "
+                "hold exactly; convert the new values to integers or use another column"
+            ) from error
+    return schema
