@@ -104,7 +104,7 @@ class AffineTranslator(Translator):
         weight = self.weight.T.astype(np.float64) / squared_scale
         return AffineTranslator(
             weight=weight,  # type: ignore[arg-type]
-            bias=-(self.bias @ weight),
+            bias=-(self.bias @ weight),  # type: ignore[arg-type]
             fitted_by=f"inverse of {self.fitted_by}",
             hyperparameters=self.hyperparameters,
         )

@@ -9,9 +9,7 @@ _SINGLE_SPLIT_RATIO = 10
 """With this many times more pairs than the pool, one split tells as much as many folds."""
 
 
-def held_out_folds(
-    n: int, *, folds: int, pool: int, seed: int
-) -> tuple[NDArray[np.int64], ...]:
+def held_out_folds(n: int, *, folds: int, pool: int, seed: int) -> tuple[NDArray[np.int64], ...]:
     """Return disjoint sets of rows to hold out in turn.
 
     Up to `pool` pairs, the folds partition all rows, as in ordinary cross-validation. Beyond

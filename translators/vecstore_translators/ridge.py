@@ -12,8 +12,8 @@ from vecstore_translators.affine import AffineTranslator
 from vecstore_translators.base import AffineFamily
 from vecstore_translators.shrinkage import (
     DEFAULT_ALPHAS,
-    Alphas,
     AffineMap,
+    Alphas,
     check_alphas,
     shrinkage_path,
 )
@@ -52,7 +52,7 @@ class Ridge(AffineFamily):
     recovers: ClassVar[frozenset[str]] = frozenset({"identity", "rotation", "affine"})
 
     alphas: Alphas = DEFAULT_ALPHAS
-    folds: int = 5
+    folds: int = 3
 
     def __post_init__(self) -> None:
         check_alphas(self.alphas, self.folds)

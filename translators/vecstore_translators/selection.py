@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, final
+from typing import final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,36 +20,25 @@ from vecstore_translators.base import Translator, TranslatorFamily
 from vecstore_translators.errors import (
     InvalidArgumentError,
     TooFewPairsError,
-    UnpairedRowsError,
 )
 from vecstore_translators.evaluation import (
     Interval,
     bootstrap_interval,
-    overlap_at_k,
     paired_bootstrap,
-    top_k,
 )
-from vecstore_translators.folds import held_out_folds
 from vecstore_translators.registry import families as registered_families
+from vecstore_translators.trial import Side, Trial
 from vecstore_translators.validation import (
     Metric,
-    Vectors,
     as_pairs,
-    as_vectors,
     check_at_least,
     check_metric,
     require_finite,
     unit_rows,
 )
 
-Side: TypeAlias = Literal["documents", "queries"]
-
 MIN_PAIRS = 20
 """With fewer pairs no held-out figure means anything."""
-
-_POOL = 4000
-_QUERIES = 1000
-_TRAINING_ROWS = 100_000
 
 
 @final
@@ -220,7 +209,7 @@ def select_translator(
         # Only directions count in the target space; other lengths would weight the pairs.
         require_finite(target, name="Y")
         target = unit_rows(target)
-    trial = _Trial.prepare(
+    trial = Trial.prepare(
         source, target, metric, side, queries, source_queries, k=k, folds=folds, seed=seed
     )
     fitting, skipped = _able(families, trial)
@@ -244,7 +233,7 @@ def select_translator(
         status_quo=None if status_quo is None else bootstrap_interval(status_quo, seed=seed),
         gain=None if status_quo is None else paired_bootstrap(own, status_quo, seed=seed),
         naive_swap=None if swapped is None else bootstrap_interval(swapped, seed=seed),
-        shuffled_pairs=bootstrap_interval(trial.score(winner, shuffled=True), seed=seed),
+        shuffled_pairs=bootstrap_interval(trial.shuffled(winner), seed=seed),
         side=side,
         metric=metric,
         k=k,
@@ -255,137 +244,8 @@ def select_translator(
     )
 
 
-@final
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Trial:
-    """The held-out questions all candidates answer: who is held out, who asks, what is true."""
-
-    source: Vectors
-    target: Vectors
-    metric: Metric
-    side: Side
-    held_out: tuple[NDArray[np.int64], ...]
-    pool: NDArray[np.int64]
-    training: NDArray[np.int64]
-    queries: Vectors
-    """By the new model; one per question."""
-    asking: NDArray[np.int64] | None
-    """Places in the pool of the documents that serve as queries; None if queries were given."""
-    old_queries: Vectors | None
-    truth: NDArray[np.int64]
-    k: int
-    seed: int
-
-    @classmethod
-    def prepare(
-        cls,
-        source: Vectors,
-        target: Vectors,
-        metric: Metric,
-        side: Side,
-        queries: ArrayLike | None,
-        source_queries: ArrayLike | None,
-        *,
-        k: int,
-        folds: int,
-        seed: int,
-    ) -> _Trial:
-        """Draw the folds and rank the native truth."""
-        held_out = held_out_folds(len(source), folds=folds, pool=_POOL, seed=seed)
-        pool = np.concatenate(held_out)
-        rng = np.random.default_rng([seed, 1])
-        training = rng.permutation(len(source))[: _TRAINING_ROWS + len(pool)]
-        old, new = (source, target) if side == "documents" else (target, source)
-        old_queries: Vectors | None
-        if queries is None:
-            if source_queries is not None:
-                raise InvalidArgumentError("source_queries: expected together with queries")
-            asking = np.arange(0, len(pool), max(1, -(-len(pool) // _QUERIES)))
-            asked, old_queries = new[pool[asking]], old[pool[asking]]
-        else:
-            asking = None
-            asked = as_vectors(queries, dim=new.shape[1], name="queries")
-            old_queries = None
-            if source_queries is not None:
-                old_queries = as_vectors(source_queries, dim=old.shape[1], name="source_queries")
-                if len(old_queries) != len(asked):
-                    raise UnpairedRowsError(
-                        f"expected one source query per query, got {len(old_queries)} and "
-                        f"{len(asked)}"
-                    )
-            if len(asked) == 0:
-                raise InvalidArgumentError("queries: expected at least one, got none")
-        truth, _ = top_k(asked, new[pool], k, metric=metric)
-        return cls(
-            source=source,
-            target=target,
-            metric=metric,
-            side=side,
-            held_out=held_out,
-            pool=pool,
-            training=np.sort(training),
-            queries=asked,
-            asking=asking,
-            old_queries=old_queries,
-            truth=truth,
-            k=k,
-            seed=seed,
-        )
-
-    @property
-    def fewest_training_pairs(self) -> int:
-        """Pairs left for the smallest fit of any fold."""
-        return min(
-            len(self.training) - np.count_nonzero(np.isin(self.training, rows))
-            for rows in self.held_out
-        )
-
-    def score(self, family: TranslatorFamily, *, shuffled: bool = False) -> NDArray[np.float64]:
-        """Return the overlap@k of every question, each answered without having seen it."""
-        mapped: list[NDArray[np.float32]] = []
-        answers: list[NDArray[np.float64]] = []
-        for rows in self.held_out:
-            learn = np.setdiff1d(self.training, rows, assume_unique=True)
-            X, Y = self.source[learn], self.target[learn]
-            if shuffled:
-                Y = Y[np.random.default_rng([self.seed, 2]).permutation(len(Y))]
-            translator = family.fit(X, Y, metric=self.metric, seed=self.seed)
-            mapped.append(translator.translate(self.source[rows]))
-            if self.side == "queries" and self.asking is None:
-                answers.append(self._overlap(translator.translate(self.queries), self.native))
-        if self.side == "documents":
-            return self._overlap(self.queries, np.concatenate(mapped))
-        if self.asking is None:
-            # Given queries belong to no fold, so every fold's map answers all of them.
-            return np.mean(answers, axis=0)  # type: ignore[no-any-return]
-        return self._overlap(np.concatenate(mapped)[self.asking], self.native)
-
-    @property
-    def native(self) -> Vectors:
-        """Native target vectors of the pool."""
-        return self.target[self.pool]
-
-    def status_quo(self) -> NDArray[np.float64] | None:
-        """Return the overlap of the old model's own answers with the new model's."""
-        if self.old_queries is None:
-            return None
-        old = self.source if self.side == "documents" else self.target
-        return self._overlap(self.old_queries, old[self.pool])
-
-    def naive_swap(self) -> NDArray[np.float64] | None:
-        """Return the overlap of new queries over old documents as they are, if that runs."""
-        if self.source.shape[1] != self.target.shape[1]:
-            return None
-        old = self.source if self.side == "documents" else self.target
-        return self._overlap(self.queries, old[self.pool])
-
-    def _overlap(self, queries: Vectors, documents: Vectors) -> NDArray[np.float64]:
-        ranking, _ = top_k(queries, documents, self.k, metric=self.metric)
-        return overlap_at_k(ranking, self.truth, self.k)
-
-
 def _able(
-    families: Iterable[TranslatorFamily] | None, trial: _Trial
+    families: Iterable[TranslatorFamily] | None, trial: Trial
 ) -> tuple[list[TranslatorFamily], tuple[str, ...]]:
     """Return the candidates that can fit these pairs, and why the others cannot."""
     if families is None:

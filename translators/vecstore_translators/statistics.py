@@ -103,7 +103,7 @@ class PairStatistics:
             for start in range(0, len(index), accumulator.block_rows):
                 part = index[start : start + accumulator.block_rows]
                 accumulator.update(X[part], Y[part])
-        return accumulator.statistics()  # type: ignore[return-value]
+        return accumulator.statistics()
 
     @classmethod
     def from_blocks(cls, blocks: Iterable[tuple[ArrayLike, ArrayLike]]) -> Self:
@@ -140,7 +140,7 @@ class PairStatistics:
                 accumulator.update(source[start:stop], target[start:stop])
         if not accumulators:
             raise TooFewPairsError("expected at least one block of pairs, got an empty stream")
-        return tuple(a.statistics() for a in accumulators)  # type: ignore[misc]
+        return tuple(a.statistics() for a in accumulators)
 
     def __add__(self, other: PairStatistics) -> PairStatistics:
         """Return the statistics of both sets of pairs (Chan's formula)."""

@@ -117,6 +117,4 @@ def paired_bootstrap(
         raise UnpairedRowsError(
             f"expected values of the same queries, got shapes {left.shape} and {right.shape}"
         )
-    return bootstrap_interval(
-        left - right, confidence=confidence, resamples=resamples, seed=seed
-    )
+    return bootstrap_interval(left - right, confidence=confidence, resamples=resamples, seed=seed)

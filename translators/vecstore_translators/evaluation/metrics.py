@@ -37,7 +37,8 @@ def recall_at_k(ranking: ArrayLike, relevant: ArrayLike, k: int = 10) -> NDArray
     ranking, relevant = _judged(ranking, relevant)
     found = _gains(ranking[:, : check_at_least(k, 1, name="k")], relevant, None) > 0
     total = np.count_nonzero(relevant >= 0, axis=1)
-    return np.count_nonzero(found, axis=1) / np.maximum(total, 1)
+    share: NDArray[np.float64] = np.count_nonzero(found, axis=1) / np.maximum(total, 1)
+    return share
 
 
 def ndcg_at_k(
