@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol, final
+from dataclasses import dataclass, field, replace
+from typing import Any, final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from vecstore.errors import IngestError, InvalidArgumentError, NotFoundError
+from vecstore.spaces import Space
+from vecstore.storage.items import RESERVED_COLUMNS
 from vecstore_ingest.columns import infer_type
 
-__all__ = ["ColumnMapping", "Resolved", "SpaceLike", "VectorColumn"]
+__all__ = ["ColumnMapping", "Resolved", "VectorColumn"]
 
 ID_NAMES = ("id", "_id", "ids", "uuid")
 VECTOR_NAMES = ("vector", "embedding", "emb", "vectors", "embeddings")
@@ -24,22 +26,6 @@ _NUMBERED = re.compile(r"(.*?)[_.-]?(\d+)")
 _SHORT_VECTOR_NAMES = ("", "v", "x", "d", "e", "f", "dim")
 # A list column this long, always of one length, is an embedding and not a list of ratings.
 _LIKELY_DIM = 16
-
-
-class SpaceLike(Protocol):
-    """What is asked of a space: see :class:`vecstore.Space`."""
-
-    @property
-    def dim(self) -> int:
-        """Dimension of its vectors."""
-
-    @property
-    def metric(self) -> str:
-        """How its vectors compare."""
-
-    @property
-    def dtype(self) -> str:
-        """How its vectors are stored."""
 
 
 @final
@@ -65,17 +51,18 @@ class Resolved:
     id: str
     vectors: tuple[VectorColumn, ...]
     document: str | None
+    taken: frozenset[str]
+    include: frozenset[str] | None
+    renamed: Mapping[str, str]
     types: Mapping[str, pa.DataType]
-    _taken: frozenset[str]
-    _include: frozenset[str] | None
-    _rename: Mapping[str, str]
+    inferred: frozenset[str] = frozenset()
 
     def metadata(self, names: Sequence[str]) -> dict[str, str]:
         """Return the metadata columns among a chunk's columns: name in the file -> name stored."""
         return {
-            name: self._rename.get(name, name)
+            name: self.renamed.get(name, name)
             for name in names
-            if name not in self._taken and (self._include is None or name in self._include)
+            if name not in self.taken and (self.include is None or name in self.include)
         }
 
 
@@ -130,7 +117,7 @@ class ColumnMapping:
         batch: pa.RecordBatch,
         *,
         file: str,
-        spaces: Mapping[str, SpaceLike],
+        spaces: Mapping[str, Space],
         space: str | None = None,
         untyped: bool = False,
     ) -> Resolved:
@@ -177,25 +164,17 @@ class ColumnMapping:
             id=identifier,
             vectors=vectors,
             document=document,
-            types={},
-            _taken=frozenset(taken),
-            _include=None if self.include is None else frozenset(self.include),
-            _rename=dict(self.rename),
+            taken=frozenset(taken),
+            include=None if self.include is None else frozenset(self.include),
+            renamed=dict(self.rename),
+            types={name: _type(alias) for name, alias in self.types.items()},
         )
         metadata = resolved.metadata(names)
-        self._refuse_stray_vectors(batch, metadata, file=file)
-        types = {name: _type(alias) for name, alias in self.types.items()}
-        if untyped:
-            types = {name: infer_type(batch.column(name)) for name in metadata} | types
-        return Resolved(
-            id=identifier,
-            vectors=vectors,
-            document=document,
-            types=types,
-            _taken=resolved._taken,
-            _include=resolved._include,
-            _rename=resolved._rename,
-        )
+        self._refuse_misfits(batch, metadata, file=file)
+        if not untyped:
+            return resolved
+        inferred = {n: infer_type(batch.column(n)) for n in metadata if n not in self.types}
+        return replace(resolved, types={**resolved.types, **inferred}, inferred=frozenset(inferred))
 
     def _vectors(
         self,
@@ -203,7 +182,7 @@ class ColumnMapping:
         *,
         file: str,
         found: str,
-        spaces: Mapping[str, SpaceLike],
+        spaces: Mapping[str, Space],
         space: str | None,
     ) -> tuple[VectorColumn, ...]:
         """Return where vectors are."""
@@ -235,17 +214,27 @@ class ColumnMapping:
             )
         return tuple(columns)
 
-    def _refuse_stray_vectors(
+    def _refuse_misfits(
         self, batch: pa.RecordBatch, metadata: Mapping[str, str], *, file: str
     ) -> None:
-        """Refuse embeddings that would be stored as metadata because no space takes them."""
-        for name in metadata:
+        """Refuse names the store keeps for itself, and embeddings that no space takes."""
+        for name, stored in metadata.items():
+            if stored in RESERVED_COLUMNS:
+                raise IngestError(
+                    f"{file}: column {name!r} would be metadata named {stored!r}, which is "
+                    "reserved; rename it with mapping.rename, or leave it out with mapping.exclude"
+                )
             named = name in (self.include or ()) or name in self.rename
             if not named and _looks_like_vectors(batch.column(name)):
                 raise IngestError(
                     f"{file}: column {name!r} holds vectors, but no space takes it; map it with "
                     "mapping.vectors, or leave it out with mapping.exclude"
                 )
+        if len(set(metadata.values())) < len(metadata):
+            raise IngestError(
+                f"{file}: expected distinct metadata columns, got {list(metadata.values())}; "
+                "correct mapping.rename"
+            )
 
 
 def _one(given: str | None, candidates: Sequence[str], names: Sequence[str]) -> str | None:
@@ -257,7 +246,7 @@ def _one(given: str | None, candidates: Sequence[str], names: Sequence[str]) -> 
 def _detect(
     names: Sequence[str],
     numbered: Mapping[str, tuple[str, ...]],
-    spaces: Mapping[str, SpaceLike],
+    spaces: Mapping[str, Space],
     space: str | None,
     target: str | None,
     *,
