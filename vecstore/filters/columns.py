@@ -112,7 +112,7 @@ def field_of(column: Column, field: str) -> Column:
         )
     return Column(
         name=f"{column.name}.{field}",
-        sql=f"struct_extract({column.sql}, {quote_string(field)})",
+        sql=f'"struct_extract"({column.sql}, {quote_string(field)})',
         type=plain(column.type.field(field).type),
     )
 

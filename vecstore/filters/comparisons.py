@@ -57,9 +57,8 @@ def check_types(
         raise InvalidFilterError(
             "the filter nests too much inside casts and functions; write a flatter one"
         )
-    total, *rest = bound_types([sql, *computed], schema)
-    types = dict(zip(computed, rest, strict=True))
-    _check_condition(sql, total)
+    bound = bound_types(list(computed), schema) if computed else []
+    types = dict(zip(computed, bound, strict=True))
     for operand in conditions:
         _check_condition(operand.sql, types.get(operand.sql, operand.kind or ""))
     casts: dict[str, None] = {}
@@ -73,6 +72,7 @@ def check_types(
             casts |= {f"CAST({o.sql} AS {target})": None for o in operands if o.kind == "STRING"}
     if casts:
         check_constants(list(casts))
+    _check_condition(sql, *bound_types([sql], schema))
 
 
 def _check_condition(sql: str, type_: str) -> None:
@@ -90,7 +90,7 @@ def _refuse_comparison(operands: Sequence[Operand], types: dict[str, str]) -> No
     other = next(o for o in operands if _family_of(o, types) not in (family, None))
     raise InvalidFilterError(
         f"{_clip(subject.sql)} is {types.get(subject.sql, family)} and cannot be compared with "
-        f"{_clip(other.sql)}{'' if other.literal else f' ({types[other.sql]})'}; expected "
+        f"{_clip(other.sql)}{'' if other.kind else f' ({types[other.sql]})'}; expected "
         f"{_EXPECTED.get(family or '', 'a value of the same type')}, or an explicit TRY_CAST"
     )
 

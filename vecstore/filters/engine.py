@@ -121,7 +121,8 @@ def bound_types(expressions: Sequence[str], schema: pa.Schema) -> list[str]:
     """Return the SQL type of each expression over tables of a schema; no row is read."""
     with _cursor(TIME_LIMIT_S) as cursor:
         try:
-            cursor.register("rows", schema.empty_table().to_reader())
+            rows = pa.schema([(RESERVED, pa.int64()), *schema]).empty_table()
+            cursor.register("rows", rows.to_reader())
             selected = ", ".join(f"({e}) AS e{i}" for i, e in enumerate(expressions))
             description = cursor.execute(f"SELECT {selected} FROM rows").description
         except (duckdb.Error, pa.ArrowException) as error:
@@ -226,9 +227,10 @@ def _open() -> duckdb.DuckDBPyConnection:
     global _database
     if _database is None:
         database = duckdb.connect(":memory:", config=_CONFIG)
-        # Timestamps mean the same on every machine, and x / 0 is NULL rather than an error.
-        database.execute("SET TimeZone = 'UTC'")
-        database.execute("SET error_on_division_by_zero = false")
+        # GLOBAL, since every cursor is a session of its own. Timestamps mean the same on every
+        # machine, and x // 0 is NULL rather than an error.
+        database.execute("SET GLOBAL TimeZone = 'UTC'")
+        database.execute("SET GLOBAL error_on_division_by_zero = false")
         database.execute("SET lock_configuration = true")
         _database = database
     return _database

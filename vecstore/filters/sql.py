@@ -142,10 +142,11 @@ _COMPARISONS = {
     "COMPARE_DISTINCT_FROM": "IS DISTINCT FROM",
     "COMPARE_NOT_DISTINCT_FROM": "IS NOT DISTINCT FROM",
 }
-_LOGIC = frozenset(
-    ["COMPARISON", "BETWEEN", "CONJUNCTION", "OPERATOR_NOT", "OPERATOR_IS_NULL"]
-    + ["OPERATOR_IS_NOT_NULL", "COMPARE_IN", "COMPARE_NOT_IN"]
-)
+_LOGIC = {"COMPARISON", "BETWEEN", "CONJUNCTION", "OPERATOR_NOT", "OPERATOR_IS_NULL"} | {
+    "OPERATOR_IS_NOT_NULL",
+    "COMPARE_IN",
+    "COMPARE_NOT_IN",
+}
 _NUMBER = re.compile(r"-?[0-9][0-9_]*(\.[0-9_]*)?([eE][+-]?[0-9]+)?|-?\.[0-9_]+([eE][+-]?[0-9]+)?")
 _NAMED = {
     "SUBQUERY": "a subquery",
@@ -269,7 +270,7 @@ class _Writer:
             case "ARRAY_SLICE" if len(rest) == 2:
                 return f"({first.sql})[{rest[0].sql}:{rest[1].sql}]"
             case "STRUCT_EXTRACT":
-                return f"struct_extract({listed})"
+                return f'"struct_extract"({listed})'
             case other:
                 raise InvalidFilterError(
                     f"the filter contains {other.lower()}, which a predicate may not"

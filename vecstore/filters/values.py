@@ -122,7 +122,7 @@ def _number(value: int | float | Decimal, column: Column) -> int | float | Decim
         )
     if pa.types.is_floating(column.type):
         return float(value)
-    if abs(value) < _MAX_INTEGER and value == int(value):
+    if -_MAX_INTEGER < value < _MAX_INTEGER and value == int(value):
         return int(value)
     return value
 
@@ -157,8 +157,9 @@ def _moment(value: Any, column: Column) -> dt.datetime | None:
         return None
     zone = column.type.tz if pa.types.is_timestamp(column.type) else None
     if not isinstance(value, dt.datetime):
-        return _moment(dt.datetime(value.year, value.month, value.day), column)
-    if value.tzinfo is not None:
+        value = dt.datetime(value.year, value.month, value.day)
+    moment: dt.datetime = value
+    if moment.tzinfo is not None:
         if zone is None:
             raise InvalidFilterError(
                 f"column {column.name!r} is {column.type}, which has no time zone: expected a "
@@ -166,18 +167,18 @@ def _moment(value: Any, column: Column) -> dt.datetime | None:
             )
         # Bound without a zone and cast in SQL: the session's zone is UTC.
         try:
-            value = value.astimezone(dt.UTC).replace(tzinfo=None)
+            moment = moment.astimezone(dt.UTC).replace(tzinfo=None)
         except OverflowError:
             raise InvalidFilterError(
-                f"column {column.name!r}: {value} is outside the years 1 to 9999 in UTC"
+                f"column {column.name!r}: {moment} is outside the years 1 to 9999 in UTC"
             ) from None
     nanoseconds = pa.types.is_timestamp(column.type) and column.type.unit == "ns"
-    if nanoseconds and value.year not in _NANOSECOND_YEARS:
+    if nanoseconds and moment.year not in _NANOSECOND_YEARS:
         raise InvalidFilterError(
             f"column {column.name!r} is {column.type}, which holds the years 1678 to 2261, got "
-            f"the year {value.year}"
+            f"the year {moment.year}"
         )
-    return value
+    return moment
 
 
 def _mismatch(value: Any, column: Column, kind: str, operator: str) -> str:
