@@ -11,10 +11,12 @@ import pytest
 from vecstore.errors import InvalidArgumentError, MissingDependencyError, UnsupportedOperationError
 from vecstore.indexes import library
 from vecstore.indexes.blocks import Block
+from vecstore.indexes.exact import exact_search
 from vecstore.indexes.files import read_header, seal
 from vecstore.indexes.hnsw import HnswIndex, widened_ef
 from vecstore.indexes.parameters import ParameterSpec
 from vecstore.indexes.registry import get_index, index_kinds, read_index
+from vecstore.rows import RowSet
 from vecstore.testing import indexes as suite
 from vecstore.testing.indexes import INDEX_CHECKS
 
@@ -107,6 +109,25 @@ def test_hnsw_ef_search_is_a_default_that_a_search_overrides():
     assert (high >= low - 1e-4).all()
     assert high.mean() > low.mean() + 0.1
     assert index.parameters["ef_search"] == 1
+
+
+@pytest.mark.parametrize("share", [0.02, 0.2, 0.6])
+@pytest.mark.parametrize("n_queries", [1, 60])
+def test_hnsw_graph_under_a_mask_agrees_with_the_scan(share, n_queries):
+    rng = np.random.default_rng(2)
+    vectors = rng.standard_normal((4000, 16)).astype(np.float32)
+    block = Block(row_ids=np.arange(4000) + 70_000, vectors=vectors)
+    index = HnswIndex.build([block], dim=16, metric="l2")
+    allowed = RowSet.of(rng.choice(block.row_ids, int(share * 4000), replace=False))
+    queries = rng.standard_normal((n_queries, 16)).astype(np.float32)
+    graph = index.search(queries, 10, allowed=allowed, parameters={"filtered_scan": "never"})
+    scan = index.search(queries, 10, allowed=allowed)
+    keep = allowed.contains(block.row_ids)
+    masked = Block(row_ids=block.row_ids, vectors=vectors, keep=keep)
+    truth = exact_search(queries, [masked], 10, metric="l2")
+    assert np.array_equal(scan[1], truth[1])
+    assert allowed.contains(graph[1]).all()
+    assert (graph[0] >= truth[0][:, [-1]] - 1e-4).mean() >= 0.95
 
 
 def test_widened_ef_keeps_the_number_of_eligible_rows_looked_at():

@@ -26,11 +26,11 @@ from vecstore.indexes.blocks import Block, BlockMetric, Tile, block_dim, tiles
 from vecstore.indexes.library import find_faiss, matrix_kernels
 from vecstore.indexes.topk import MISSING, TopK
 
-__all__ = ["Block", "checked_k", "checked_queries", "exact_search"]
+__all__ = ["BATCH", "Block", "checked_k", "checked_queries", "exact_search"]
 
 # From this many queries on, a matrix product beats scanning row by row (crossover measured
 # at 8 for 200,000 x 384 on two cores, FAISS 1.15).
-_BATCH = 8
+BATCH = 8
 # Gathered rows: for few queries a buffer that stays in the cache, for batches one that is
 # large enough to hide the cost of a kernel call.
 _FEW_BYTES = 2**20
@@ -146,7 +146,7 @@ def _scan(
     top = TopK(n_queries=n_queries, k=k)
     if n_queries == 0:
         return top.result()
-    few = n_queries < _BATCH
+    few = n_queries < BATCH
     gather = _FEW_BYTES if few else _BATCH_BYTES
     if faiss is None:
         mapped = max(64, gather // (4 * n_queries))

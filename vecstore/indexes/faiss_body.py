@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from vecstore.errors import CorruptFileError, StorageError
 from vecstore.indexes.base import Answer, IndexPlan, Progress
 from vecstore.indexes.blocks import Block, tiles
+from vecstore.indexes.exact import exact_search
 from vecstore.indexes.library import load_faiss, threads
 from vecstore.rows import RowSet
 
@@ -89,10 +90,24 @@ class FaissBody:
             )
         return cls(index, plan)
 
-    @property
-    def inner(self) -> Any:
-        """The FAISS index inside the id map, as its own class."""
-        return load_faiss().downcast_index(self._index.index)
+    @cached_property
+    def vectors(self) -> NDArray[np.float32]:
+        """The float32 vectors inside, without a copy, ndarray of shape (n, d).
+
+        Only of kinds that keep them: a flat FAISS index, or one whose storage is flat.
+        """
+        faiss = load_faiss()
+        inner = faiss.downcast_index(self._index.index)
+        flat = faiss.downcast_index(getattr(inner, "storage", inner))
+        n, dim = self._plan.rows, self._plan.dim
+        rows: NDArray[np.float32] = faiss.rev_swig_ptr(flat.get_xb(), n * dim)
+        return rows.reshape(n, dim)
+
+    def scan(self, queries: NDArray[np.float32], k: int, allowed: RowSet | None) -> Answer:
+        """Search the :attr:`vectors` exactly."""
+        keep = None if allowed is None else allowed.contains(self.row_ids)
+        block = Block(row_ids=self.row_ids, vectors=self.vectors, keep=keep)
+        return exact_search(queries, [block], k, metric=self._plan.metric)
 
     @cached_property
     def row_ids(self) -> NDArray[np.int64]:

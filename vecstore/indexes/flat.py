@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from vecstore.indexes.base import Answer, Index, IndexPlan, Progress
 from vecstore.indexes.blocks import Block
-from vecstore.indexes.exact import exact_search
 from vecstore.indexes.faiss_body import FaissBody, faiss_metric
 from vecstore.indexes.library import load_faiss
 from vecstore.indexes.parameters import ParameterSpec, ParameterValue
@@ -55,12 +54,4 @@ class FlatIndex(Index[FaissBody]):
         eligible: int,
         settings: Mapping[str, ParameterValue],
     ) -> Answer:
-        row_ids = self._body.row_ids
-        pointer = self._body.inner.get_xb()
-        vectors = load_faiss().rev_swig_ptr(pointer, len(self) * self.dim)
-        block = Block(
-            row_ids=row_ids,
-            vectors=vectors.reshape(len(self), self.dim),
-            keep=None if allowed is None else allowed.contains(row_ids),
-        )
-        return exact_search(queries, [block], k, metric=self.metric)
+        return self._body.scan(queries, k, allowed)

@@ -51,9 +51,10 @@ def merge_top_k(scores: Scores, row_ids: RowIds, k: int) -> tuple[Scores, RowIds
             chosen[cut] = np.lexsort((row_ids[cut], -scores[cut]), axis=1)[:, :k]
         scores = np.take_along_axis(scores, chosen, axis=1)
         row_ids = np.take_along_axis(row_ids, chosen, axis=1)
-    order = np.lexsort((row_ids, -scores), axis=1)
-    scores = np.take_along_axis(scores, order, axis=1)
-    row_ids = np.take_along_axis(row_ids, order, axis=1)
+    if (scores[:, 1:] >= scores[:, :-1]).any():  # else they are in order, and without ties
+        order = np.lexsort((row_ids, -scores), axis=1)
+        scores = np.take_along_axis(scores, order, axis=1)
+        row_ids = np.take_along_axis(row_ids, order, axis=1)
     if width < k:
         spare = ((0, 0), (0, k - width))
         scores = np.pad(scores, spare, constant_values=-np.inf)
@@ -84,6 +85,8 @@ class TopK:
 
     def result(self) -> tuple[Scores, RowIds]:
         """Return what :func:`merge_top_k` makes of everything taken in."""
+        if len(self._scores) == 1:
+            return merge_top_k(self._scores[0], self._row_ids[0], self._k)
         empty = (self._n_queries, 0)
         scores = np.concatenate([np.empty(empty, np.float32), *self._scores], axis=1)
         row_ids = np.concatenate([np.empty(empty, np.int64), *self._row_ids], axis=1)
