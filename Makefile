@@ -71,7 +71,7 @@ test: full ## run every test that takes seconds, and the doctests
 	$(PY) -m pytest -m "not slow" $(ARGS)
 
 test-slow: full ## run the tests that take minutes
-	$(PY) -m pytest -m slow $(ARGS)
+	$(PY) -m pytest -m slow --timeout 900 $(ARGS)
 
 check: full ## formatting, lint, types, room rules, documentation
 	$(PY) -m ruff format --check .
