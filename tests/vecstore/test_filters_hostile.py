@@ -239,15 +239,16 @@ FRAGMENTS = [*"()[]{}'\";,.-+*/%<>=!?$#@:\\", *WORDS]
     | st.text(max_size=30)
 )
 def test_any_text_is_a_predicate_or_refused(where: str) -> None:
+    said = ""
     try:
         predicate = parse_where(where, SCHEMA)
         found = select_rows(TABLE, predicate)
     except InvalidFilterError as error:
-        assert "4711" not in str(error)
-        assert error.__context__ is None or "4711" not in str(error.__context__)
+        said = f"{error} {'' if error.__suppress_context__ else error.__context__}"
     else:
         assert set(found.tolist()) <= {1, 2, 3}
         assert parse_where(predicate.sql, SCHEMA) == predicate
+    assert "4711" not in said
 
 
 @pytest.mark.parametrize(

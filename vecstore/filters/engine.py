@@ -134,7 +134,9 @@ def check_constants(expressions: Sequence[str], parameters: Sequence[Any] = ()) 
     """Evaluate constant expressions and refuse those that fail; they read no row."""
     with _cursor(TIME_LIMIT_S) as cursor:
         try:
-            cursor.execute(f"SELECT {', '.join(expressions)}", parameters).fetchone()
+            # IS NULL: the value itself may have no Python form (times with a zone need pytz).
+            selected = ", ".join(f"({e}) IS NULL" for e in expressions)
+            cursor.execute(f"SELECT {selected}", parameters).fetchone()
         except duckdb.Error as error:
             raise InvalidFilterError(f"the filter is not valid: {first_line(error)}") from error
 

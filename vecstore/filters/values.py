@@ -8,7 +8,7 @@ that a comparison is exact and a list of values has one type.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -96,16 +96,29 @@ def parameter(value: Any, column: Column, operator: str) -> Any:
     return converted
 
 
-def parameter_list(values: Iterable[Any], column: Column, operator: str) -> tuple[Any, ...]:
+def parameter_list(values: Sequence[Any], column: Column, operator: str) -> tuple[Any, ...]:
     """Return the values to bind as one list of one type.
 
     Fractions are left out of a list for an integer column: nothing there equals them, and one of
     them would make DuckDB compare every value as floating point.
     """
-    checked = tuple(parameter(v, column, operator) for v in values)
+    checked = _all_fit(values, column)
+    if checked is None:
+        checked = tuple(parameter(v, column, operator) for v in values)
     if pa.types.is_integer(column.type):
         return tuple(v for v in checked if isinstance(v, int))
     return checked
+
+
+def _all_fit(values: Sequence[Any], column: Column) -> tuple[Any, ...] | None:
+    """Return a long list of plain strings or integers as it is; None if it needs a closer look."""
+    types = set(map(type, values))
+    if types == {str} and family(column.type) == "string":
+        _text("".join(values), column)
+        return tuple(values)
+    if types == {int} and pa.types.is_integer(column.type):
+        return tuple(values) if max(max(values), -min(values)) < _MAX_INTEGER else None
+    return None
 
 
 def _number(value: int | float | Decimal, column: Column) -> int | float | Decimal:
@@ -157,7 +170,7 @@ def _moment(value: Any, column: Column) -> dt.datetime | None:
         return None
     zone = column.type.tz if pa.types.is_timestamp(column.type) else None
     if not isinstance(value, dt.datetime):
-        value = dt.datetime(value.year, value.month, value.day)
+        value = dt.datetime.combine(value, dt.time())
     moment: dt.datetime = value
     if moment.tzinfo is not None:
         if zone is None:
