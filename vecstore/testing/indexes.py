@@ -17,6 +17,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any, final
 
@@ -34,6 +35,7 @@ from vecstore.errors import (
 from vecstore.indexes.base import Index
 from vecstore.indexes.blocks import Block, BlockMetric
 from vecstore.indexes.files import measure, read_header, seal
+from vecstore.indexes.parameters import ParameterValue
 from vecstore.rows import RowSet
 
 __all__ = ["INDEX_CHECKS", "IndexCheck"]
@@ -126,6 +128,14 @@ def _subset(case: _Case, share: float) -> RowSet:
     return RowSet.of(np.concatenate([chosen, strangers]))
 
 
+def _ways(kind: IndexClass) -> list[dict[str, ParameterValue]]:
+    """List the defaults, then every choice of every search parameter that offers some."""
+    ways: list[dict[str, ParameterValue]] = [{}]
+    for spec in kind.specs:
+        ways += [{spec.name: choice} for choice in spec.choices if spec.when == "search"]
+    return ways
+
+
 def check_scores_are_those_of_brute_force(kind: IndexClass) -> None:
     """Scores match float64 brute force, descend, and belong to the ids beside them."""
     for metric in _METRICS:
@@ -158,9 +168,9 @@ def check_masks_are_honoured(kind: IndexClass) -> None:
             everything = RowSet.of(case.row_ids)
             _refused(UnsupportedOperationError, index.search, case.queries, _K, allowed=everything)
             continue
-        for share in (0.01, 0.1, 0.5, 1.0):
+        for share, way in product((0.01, 0.1, 0.5, 1.0), _ways(kind)):
             allowed = _subset(case, share)
-            scores, row_ids = index.search(case.queries, _K, allowed=allowed)
+            scores, row_ids = index.search(case.queries, _K, allowed=allowed, parameters=way)
             assert (row_ids >= 0).all(), f"places left empty at {share}"
             assert allowed.contains(row_ids).all(), f"a row outside the mask at {share}"
             recall = case.recall(row_ids, allowed)
@@ -311,15 +321,16 @@ def check_concurrent_searches_agree(kind: IndexClass) -> None:
     case = _case("l2")
     index = _built(kind, case)
     masks = [_subset(case, share) if kind.supports_filter else None for share in (0.05, 0.3, 1)]
-    jobs = [(mask, n) for mask in masks for n in (1, 50)] * 6
-    alone = [index.search(case.queries[:n], _K, allowed=mask) for mask, n in jobs[:6]]
+    jobs = [
+        partial(index.search, case.queries[:n], _K, allowed=mask, parameters=way)
+        for mask, n, way in product(masks, (1, 50), _ways(kind))
+    ]
+    alone = [job() for job in jobs]
     with ThreadPoolExecutor(4) as pool:
-        together = pool.map(
-            lambda job: index.search(case.queries[: job[1]], _K, allowed=job[0]), jobs
-        )
-        for place, (scores, row_ids) in enumerate(together):
-            np.testing.assert_allclose(scores, alone[place % 6][0], rtol=1e-5, atol=1e-4)
-            assert np.mean(row_ids == alone[place % 6][1]) > 0.98
+        together = list(pool.map(lambda job: job(), jobs * 3))
+    for (scores, row_ids), (wanted, wanted_ids) in zip(together, alone * 3, strict=True):
+        np.testing.assert_allclose(scores, wanted, rtol=1e-5, atol=1e-4)
+        assert np.mean(row_ids == wanted_ids) > 0.98
 
 
 def check_damaged_files_are_refused(kind: IndexClass) -> None:
