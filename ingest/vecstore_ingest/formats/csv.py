@@ -53,7 +53,8 @@ class CsvReader(Reader):
     def _header(self, line: bytes) -> list[str]:
         """Return the column names."""
         with reading(self.source, 0):
-            names: list[str] = _run(line, None, self._delimiter, None).column_names
+            line.decode("utf-8")
+            names: list[str] = _run(line + b"\n", None, self._delimiter, None).column_names
         if not all(names) or len(set(names)) < len(names):
             raise IngestError(
                 f"{self.source.path}: expected a header of distinct column names, got {names[:20]}"
@@ -87,6 +88,9 @@ class CsvReader(Reader):
         """Parse records at once; None unless every one of them is exactly one good row."""
         if not records:
             return self._empty()
+        data = b"\n".join(records)
+        if not _is_utf8(data):
+            return None
         refused: list[str] = []
 
         def refuse(row: pyarrow.csv.InvalidRow) -> str:
@@ -94,8 +98,8 @@ class CsvReader(Reader):
             return "skip"
 
         try:
-            table = _run(b"\n".join(records), self._names, self._delimiter, refuse)
-        except (pa.ArrowException, UnicodeError):
+            table = _run(data, self._names, self._delimiter, refuse)
+        except pa.ArrowException:
             return None
         return table if not refused and table.num_rows == len(records) else None
 
@@ -103,6 +107,8 @@ class CsvReader(Reader):
         """Parse one record; return its row, or the reason why there is none."""
         if record.count(b'"') % 2:
             return None, "a quote that never closes"
+        if not _is_utf8(record):
+            return None, "invalid UTF-8"
         columns: list[int] = []
 
         def refuse(row: pyarrow.csv.InvalidRow) -> str:
@@ -111,10 +117,8 @@ class CsvReader(Reader):
 
         try:
             table = _run(record, self._names, self._delimiter, refuse)
-        except UnicodeError:
-            return None, "invalid UTF-8"
         except pa.ArrowException:
-            return None, "invalid UTF-8 or malformed quotes"
+            return None, "malformed quotes"
         if columns:
             return None, f"expected {len(self._names)} columns, got {columns[0]}"
         if table.num_rows != 1:
@@ -123,6 +127,14 @@ class CsvReader(Reader):
 
     def _empty(self) -> pa.Table:
         return pa.schema([(name, pa.string()) for name in self._names]).empty_table()
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _run(

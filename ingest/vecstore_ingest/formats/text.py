@@ -110,8 +110,10 @@ class TextFile:
             return stream
 
     def _records(self, stream: BinaryIO, row: int) -> Iterator[bytes]:
-        """Yield records one by one from pieces that are split at once."""
-        tail = b""
+        """Yield records one by one; each piece of the file is scanned once."""
+        begun: list[bytes] = []
+        size = 0
+        inside = False
         first = True
         while True:
             with reading(self._source, row):
@@ -123,18 +125,22 @@ class TextFile:
             first = False
             if not piece:
                 break
-            records = _split(tail + piece, quoted=self._quoted)
-            tail = records.pop()
-            yield from records
-            row += len(records)
-            if len(tail) > MAX_RECORD_BYTES:
-                cause = "a quote that never closes" if b'"' in tail else "no line break"
+            records, inside = _split(piece, inside) if self._quoted else (piece.split(b"\n"), False)
+            if len(records) > 1:
+                records[0] = b"".join([*begun, records[0]])
+                begun, size = [], 0
+                yield from records[:-1]
+                row += len(records) - 1
+            begun.append(records[-1])
+            size += len(records[-1])
+            if size > MAX_RECORD_BYTES:
+                cause = "a quote that never closes" if inside else "no line break"
                 raise IngestError(
                     f"{self._source.path}: expected records of at most {MAX_RECORD_BYTES >> 20} MiB"
                     f", but row {row} has no end ({cause}); check the format, or repair the row"
                 )
-        if tail:
-            yield tail
+        if size:
+            yield b"".join(begun)
 
 
 def _grouped(records: Iterator[bytes], max_rows: int) -> Iterator[tuple[list[bytes], int]]:
@@ -167,12 +173,12 @@ def _block(
     return Block(records=records, start=start, end=end)
 
 
-def _split(data: bytes, *, quoted: bool) -> list[bytes]:
-    """Split at line breaks; where quotes matter, only at those outside of them."""
-    if not quoted or b'"' not in data:
-        return data.split(b"\n")
+def _split(data: bytes, inside: bool) -> tuple[list[bytes], bool]:
+    """Split at line breaks outside of quotes; return whether the end is inside of them."""
+    if b'"' not in data:
+        return ([data] if inside else data.split(b"\n")), inside
     text = np.frombuffer(data, np.uint8)
-    inside = np.cumsum(text == ord('"')) & 1
-    ends = np.flatnonzero((text == ord("\n")) & (inside == 0))
+    quoted = (np.cumsum(text == ord('"')) + inside) & 1
+    ends = np.flatnonzero((text == ord("\n")) & (quoted == 0))
     starts = np.concatenate([[0], ends + 1])
-    return [data[i:j] for i, j in zip(starts, [*ends, len(data)], strict=True)]
+    return [data[i:j] for i, j in zip(starts, [*ends, len(data)], strict=True)], bool(quoted[-1])
