@@ -1,15 +1,11 @@
-"""Collection: the public handle of a named set of items, its writes and its newest version."""
+"""Collection: the public handle of a named set of items, what can be done with it."""
 
 from __future__ import annotations
 
-import threading
-import time
-import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, final, overload
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, final
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
 from vecstore.catalog import (
@@ -17,42 +13,31 @@ from vecstore.catalog import (
     Changes,
     CollectionRecord,
     IndexRecord,
-    SpaceRecord,
-    TranslatorRecord,
     VersionRecord,
 )
-from vecstore.encoding import Encoder
-from vecstore.errors import (
-    AlreadyExistsError,
-    InvalidArgumentError,
-    NotFoundError,
-    UnpairedRowsError,
-)
+from vecstore.definitions import add_space, add_translator, remove_space, remove_translator
+from vecstore.errors import InvalidArgumentError
 from vecstore.filters import Where
-from vecstore.fitting import MAX_PAIRS, Side, TranslatorReport, fit_pairs
-from vecstore.ids import Ids, as_ids, check_unique
-from vecstore.indexing import IndexFiles, build_index
-from vecstore.metadata import Metadata, as_metadata
-from vecstore.names import slug
-from vecstore.reading import CollectionVersion, Item, SpaceStatus, Vectors
-from vecstore.search.plan import Execution, Plan
-from vecstore.search.views import View
-from vecstore.snapshot import SegmentCache, Snapshot
+from vecstore.fitting import MAX_PAIRS, Side, TranslatorReport, fit_pairs, store_fit
+from vecstore.ids import Ids, as_ids
+from vecstore.indexing import build_index, index_view
+from vecstore.inputs import Documents, Vectors, checked_rows
+from vecstore.latest import LatestVersion
+from vecstore.metadata import Metadata
+from vecstore.reading import CollectionVersion
+from vecstore.search.plan import Execution
+from vecstore.snapshot import Snapshot
 from vecstore.spaces import EncodingProfile, Metric, Space, VectorType
 from vecstore.storage.root import DataRoot
-from vecstore.translation import Translators
+from vecstore.version import OpenVersion
 from vecstore.writes import Checkpoint, OnExisting, Writer, WriteResult, rows_of_ids
 from vecstore_translators import TranslatorFamily
 
 __all__ = ["Collection"]
 
-MAX_BATCH = 1_000_000
-
-Documents = Sequence[str | None] | pa.Array | pa.ChunkedArray
-
 
 @final
-class Collection:
+class Collection(Readable):
     """A named set of items. Made by a store; thread-safe.
 
     Reads see the newest committed version: this process's own commits at once, those of
@@ -71,15 +56,8 @@ class Collection:
         self._catalog = catalog
         self._root = root
         self._record = record
-        self._refresh_interval = refresh_interval
-        self._lock = threading.RLock()
-        self._cache = SegmentCache(root)
-        self._translators = Translators(root)
-        self._indexes = IndexFiles(root)
-        self._current: CollectionVersion | None = None
-        self._token: tuple[int, ...] | None = None
-        self._checked_at = 0.0
-        self._writer = Writer(catalog, root, record, self._latest_snapshot)
+        self._latest = LatestVersion(catalog, root, record, refresh_interval=refresh_interval)
+        self._writer = Writer(catalog, root, record, lambda: self.refresh().snapshot)
 
     def __repr__(self) -> str:
         return f"<Collection {self.name!r} at version {self.version}>"
@@ -89,38 +67,15 @@ class Collection:
     @property
     def name(self) -> str:
         """The collection's name."""
-        return self.latest().snapshot.state.collection.name
-
-    @property
-    def version(self) -> int:
-        """The newest committed version."""
-        return self.latest().version
+        return self._version().snapshot.state.collection.name
 
     def latest(self) -> CollectionVersion:
         """Return the newest version; it stays as it is while others commit."""
-        with self._lock:
-            token = self._catalog.change_token()
-            age = time.monotonic() - self._checked_at
-            fresh = token == self._token if token else age < self._refresh_interval
-            if self._current is not None and fresh:
-                return self._current
-        return self.refresh()
+        return CollectionVersion(self._latest.get())
 
     def refresh(self) -> CollectionVersion:
         """Look at the catalog now, and return the newest version."""
-        with self._lock:
-            # The token is taken first: what is committed after it shows in the next one.
-            token, checked_at = self._catalog.change_token(), time.monotonic()
-            version = self._catalog.version(self._record.id)
-            indexes = tuple(self._catalog.indexes(self._record.id))
-            current = self._current
-            if current is None or current.version != version:
-                state = self._catalog.state(self._record.id)
-                current = self._open(Snapshot(state, self._cache), indexes)
-            elif current.index_records != indexes:
-                current = self._open(current.snapshot, indexes)
-            self._current, self._token, self._checked_at = current, token, checked_at
-            return current
+        return CollectionVersion(self._latest.refresh())
 
     def at(self, version: int) -> CollectionVersion:
         """Return an older version, read only.
@@ -130,21 +85,13 @@ class Collection:
         NotFoundError
             There is no such version.
         """
-        state = self._catalog.state(self._record.id, version)
-        return self._open(
-            Snapshot(state, self._cache), tuple(self._catalog.indexes(self._record.id))
-        )
+        return CollectionVersion(self._latest.at(version))
 
     def versions(self) -> list[VersionRecord]:
         """Return the history: what each commit did and when, oldest first."""
         return self._catalog.versions(self._record.id)
 
     # Spaces
-
-    @property
-    def spaces(self) -> dict[str, SpaceStatus]:
-        """The spaces by name, oldest first, with their live coverage."""
-        return self.latest().spaces
 
     def create_space(
         self,
@@ -177,41 +124,12 @@ class Collection:
             profile=profile or EncodingProfile(),
             supersedes=supersedes,
         )
-        space_id = uuid.uuid4().hex
-
-        def build(snapshot: Snapshot) -> Changes:
-            if name in snapshot.spaces:
-                raise AlreadyExistsError(
-                    f"collection {self._record.name!r} has a space {name!r} already "
-                    f"({snapshot.spaces[name].space.describe()}); choose another name"
-                )
-            older = 0 if supersedes is None else snapshot.space(supersedes).generation
-            record = SpaceRecord(
-                id=space_id,
-                space=space,
-                directory=f"{slug(name)}-{space_id[:8]}",
-                generation=older + 1,
-            )
-            return Changes(operation=f"create space {name}"[:100], add_spaces=(record,))
-
-        self._commit(build)
+        self._commit(add_space(space))
         return space
 
     def drop_space(self, name: str) -> None:
         """Drop a space with its vectors and translators; older versions still have them."""
-
-        def build(snapshot: Snapshot) -> Changes:
-            record = snapshot.space(name)
-            return Changes(
-                operation=f"drop space {name}"[:100],
-                remove_spaces=(record.id,),
-                remove_files=tuple(f.id for f in snapshot.state.files if f.space_id == record.id),
-                remove_translators=tuple(
-                    t.id for t in snapshot.state.translators if name in (t.source, t.target)
-                ),
-            )
-
-        self._commit(build)
+        self._commit(remove_space(name))
 
     # Writes
 
@@ -259,25 +177,15 @@ class Collection:
         InvalidMetadataError
             A column would have to change its type.
         """
-        wanted = as_ids(ids)
-        check_unique(wanted)
-        _check_batch(len(wanted))
-        latest = self.latest()
-        prepared = {
-            name: latest.snapshot.space(name).space.prepare(rows)
-            for name, rows in _by_space(latest, vectors, space).items()
-        }
-        texts = _as_documents(documents, rows=len(wanted))
-        table = as_metadata(metadata, rows=len(wanted))
-        for name, rows in prepared.items():
-            _require_paired(len(wanted), len(rows), f"vectors in space {name!r}")
-        if not len(wanted):
-            return WriteResult(version=self.version, rows=0)
-        result = self._writer.upsert(
-            ids=wanted, vectors=prepared, documents=texts, metadata=table, checkpoint=checkpoint
+        rows = checked_rows(
+            self.latest().snapshot,
+            ids=ids,
+            vectors=vectors,
+            space=space,
+            documents=documents,
+            metadata=metadata,
         )
-        self.refresh()
-        return result
+        return self._refreshed(self._writer.upsert(rows, checkpoint))
 
     def add_vectors(
         self,
@@ -306,26 +214,16 @@ class Collection:
         AlreadyExistsError
             An item has a vector in the space, under ``on_existing="error"``.
         """
-        if on_existing not in ("error", "skip", "replace"):
-            raise InvalidArgumentError(
-                f"expected on_existing to be error, skip or replace, got {on_existing!r}"
-            )
-        wanted = as_ids(ids)
-        check_unique(wanted)
-        _check_batch(len(wanted))
-        latest = self.latest()
-        [(name, rows)] = _by_space(latest, vectors, space).items()
-        prepared = latest.snapshot.space(name).space.prepare(rows)
-        _require_paired(len(wanted), len(prepared), f"vectors in space {name!r}")
+        rows = checked_rows(self.latest().snapshot, ids=ids, vectors=vectors, space=space)
+        [(name, prepared)] = rows.vectors.items()
         result = self._writer.add_vectors(
             space=name,
             vectors=prepared,
-            rows_of=rows_of_ids(wanted),
+            rows_of=rows_of_ids(rows.ids),
             on_existing=on_existing,
             checkpoint=checkpoint,
         )
-        self.refresh()
-        return result
+        return self._refreshed(result)
 
     def delete(self, ids: Ids | None = None, *, where: Where | None = None) -> WriteResult:
         """Delete items by ids or by a filter, with their vectors in every space.
@@ -343,9 +241,7 @@ class Collection:
             found = snapshot.find(wanted)
             return np.unique(found[found >= 0])
 
-        result = self._writer.delete(rows_of)
-        self.refresh()
-        return result
+        return self._refreshed(self._writer.delete(rows_of))
 
     # Jobs
 
@@ -357,128 +253,7 @@ class Collection:
         """Forget a finished job."""
         self._catalog.clear_checkpoint(self._record.id, job)
 
-    # Reads of the newest version
-
-    def __len__(self) -> int:
-        return len(self.latest())
-
-    def count(self, where: Where | None = None) -> int:
-        """Count live items, or those for which a filter is true."""
-        return self.latest().count(where)
-
-    @overload
-    def get(self, ids: str, *, spaces: Sequence[str] = ()) -> Item: ...
-    @overload
-    def get(self, ids: Ids, *, spaces: Sequence[str] = ()) -> list[Item]: ...
-    def get(self, ids: str | Ids, *, spaces: Sequence[str] = ()) -> Item | list[Item]:
-        """Return one item, or a list; see :meth:`CollectionVersion.get`."""
-        return self.latest().get(ids, spaces=spaces)
-
-    def scan(
-        self,
-        *,
-        spaces: Sequence[str] = (),
-        where: Where | None = None,
-        batch_rows: int = 10_000,
-    ) -> Iterator[pa.RecordBatch]:
-        """Stream all live items of the newest version; see :meth:`CollectionVersion.scan`."""
-        return self.latest().scan(spaces=spaces, where=where, batch_rows=batch_rows)
-
-    def search(
-        self,
-        vectors: Vectors,
-        *,
-        space: str | Space | None = None,
-        k: int | None = None,
-        limit: int | None = None,
-        where: Where | None = None,
-        encoder: Encoder | None = None,
-        depth: int | None = None,
-        commit: bool = True,
-        execution: Execution | None = None,
-        rescore_depth: int | None = None,
-        allow_partial: bool = False,
-    ) -> Any:
-        """Find the nearest items of the whole collection, whatever model embedded them.
-
-        Parameters
-        ----------
-        vectors : array_like of shape (dim,) or (n, dim), or dict of space name to such arrays
-            One query or a batch. A dictionary brings the same queries embedded by several
-            models; then items without a vector in the ranking space are compared natively
-            in another of these spaces where they have one.
-        space : str or Space, optional
-            The ranking space; by default the newest of the dictionary, or the only one.
-        k, limit : int
-            Hits per query, 10 by default; two names of one argument.
-        where : str or dict, optional
-            A predicate over id, document and metadata, as SQL or as a Mongo-style mapping.
-        encoder, depth : Encoder and int, optional
-            Cascade: the merged shortlist of ``depth`` items per query is embedded by the
-            encoder where it has no native vector, and ranked natively.
-        commit : bool
-            Keep the vectors that a cascade made, as coverage of the ranking space.
-        execution : {"rewrite", "fold", "rescore", "query"}, optional
-            How translations run; see ``docs/concepts.md``. By default "rewrite".
-        rescore_depth : int, optional
-            Shortlist per query of the "rescore" execution; by default max(200, 20 k).
-        allow_partial : bool
-            Leave out items of related spaces that no translator joins to the ranking space,
-            instead of raising.
-
-        Returns
-        -------
-        Hits
-            For one query: a sequence of :class:`Hit`, best first. Score: larger is better.
-        SearchResult
-            For a batch: a sequence of :class:`Hits`.
-
-        Raises
-        ------
-        NoRouteError
-            Some generation cannot be reached: no translator joins it to the ranking space.
-        SpaceMismatchError
-            The space or the encoder is not what the collection has under that name.
-        DimensionMismatchError, NonFiniteError, InvalidFilterError, InvalidArgumentError
-        """
-        result, embedded = self.latest().search_and_embed(
-            vectors,
-            space=space,
-            k=k,
-            limit=limit,
-            where=where,
-            encoder=encoder,
-            depth=depth,
-            execution=execution,
-            rescore_depth=rescore_depth,
-            allow_partial=allow_partial,
-        )
-        if embedded is not None and commit and len(embedded.row_ids):
-            self._keep(result.plan.target, embedded.row_ids, embedded.vectors)
-        return result
-
-    def explain(
-        self,
-        *,
-        space: str | None = None,
-        query_spaces: Sequence[str] | None = None,
-        execution: Execution | None = None,
-        allow_partial: bool = False,
-    ) -> Plan:
-        """Return the plan of a search; print it. See :meth:`CollectionVersion.explain`."""
-        return self.latest().explain(
-            space=space,
-            query_spaces=query_spaces,
-            execution=execution,
-            allow_partial=allow_partial,
-        )
-
     # Translators
-
-    @property
-    def translators(self) -> tuple[TranslatorRecord, ...]:
-        """The stored translators, oldest first."""
-        return self.latest().translators
 
     def fit_translator(
         self,
@@ -522,47 +297,15 @@ class Collection:
             max_pairs=max_pairs,
             seed=seed,
         )
-        name = uuid.uuid4().hex
-        folder = f"data/{self._record.directory}/translators/{name}"
-        record = TranslatorRecord(
-            id=name,
-            source=source,
-            target=target,
-            family=fit.selection.family.name,
-            files={
-                file: self._root.write(f"{folder}/{file}", _writer_of(content))
-                for file, content in fit.files.items()
-            },
-            report=fit.record,
-        )
-
-        def build(snapshot: Snapshot) -> Changes:
-            snapshot.space(source), snapshot.space(target)
-            operation = f"fit translator {source} -> {target}"[:100]
-            return Changes(operation=operation, add_translators=(record,))
-
-        self._commit(build)
-        return fit.report(name, source, target)
+        record = store_fit(fit, self._root, self._record.directory)
+        self._commit(add_translator(record, fit.spaces))
+        return fit.report(record.id)
 
     def drop_translator(self, translator_id: str) -> None:
         """Forget a translator; searches stop using it with this commit."""
-
-        def build(snapshot: Snapshot) -> Changes:
-            if translator_id not in {t.id for t in snapshot.state.translators}:
-                raise NotFoundError(
-                    f"collection {self._record.name!r} has no translator {translator_id!r}; "
-                    "see collection.translators"
-                )
-            return Changes(operation="drop translator", remove_translators=(translator_id,))
-
-        self._commit(build)
+        self._commit(remove_translator(translator_id))
 
     # Indexes
-
-    @property
-    def indexes(self) -> tuple[IndexRecord, ...]:
-        """The registered indexes."""
-        return self.latest().index_records
 
     def build_index(
         self,
@@ -590,27 +333,13 @@ class Collection:
         progress : callable, optional
             Called with rows done and rows in all.
         """
-        latest = self.latest()
-        snapshot = latest.snapshot
-        record = snapshot.space(space)
-        view = View(record=record, target=record.space)
-        if into is not None:
-            view = self._translated_view(snapshot, record, into, execution)
-        new = build_index(
-            view,
-            snapshot.vectors(space),
-            self._cache,
-            directory=self._record.directory,
-            kind=kind,
-            parameters=parameters or {},
-            progress=progress,
+        snapshot = self.latest().snapshot
+        view = index_view(
+            snapshot, space, into=into, execution=execution, translators=self._latest.translators
         )
-        replaced = tuple(
-            old.id
-            for old in self._catalog.indexes(self._record.id)
-            if (old.space, old.translator_id, old.execution)
-            == (new.space, new.translator_id, new.execution)
-        )
+        new = build_index(view, snapshot, kind=kind, parameters=parameters or {}, progress=progress)
+        known = self._catalog.indexes(self._record.id)
+        replaced = tuple(old.id for old in known if old.view == new.view)
         self._catalog.replace_index(self._record.id, new, replaced=replaced)
         self.refresh()
         return new
@@ -620,117 +349,28 @@ class Collection:
         self._catalog.replace_index(self._record.id, None, replaced=(index_id,))
         self.refresh()
 
-    # Below: private
-
-    def _open(self, snapshot: Snapshot, indexes: tuple[IndexRecord, ...]) -> CollectionVersion:
-        return CollectionVersion(
-            snapshot,
-            translators=self._translators,
-            indexes=self._indexes,
-            index_records=indexes,
-        )
-
-    def _latest_snapshot(self) -> Snapshot:
-        return self.refresh().snapshot
-
-    def _commit(self, build: Callable[[Snapshot], Changes | None]) -> None:
+    def _commit(self, build: Callable[[Snapshot], Changes]) -> None:
         self._writer.commit(build)
         self.refresh()
 
-    def _keep(
-        self, target: SpaceRecord, row_ids: NDArray[np.int64], vectors: NDArray[np.float32]
-    ) -> None:
+    def _refreshed(self, result: WriteResult) -> WriteResult:
+        """Let this process see its own commit before the caller goes on."""
+        self.refresh()
+        return result
+
+    def _version(self) -> OpenVersion:
+        return self._latest.get()
+
+    def _keep(self, target: Space, embedded: CascadeAnswer) -> None:
         """Commit what a cascade embedded; rows that died meanwhile are left out."""
 
         def rows_of(snapshot: Snapshot) -> NDArray[np.int64]:
-            return np.where(snapshot.live.contains(row_ids), row_ids, -1)
+            return np.where(snapshot.live.contains(embedded.row_ids), embedded.row_ids, -1)
 
         self._writer.add_vectors(
-            space=target.space.name,
-            vectors=target.space.prepare(vectors),
+            space=target.name,
+            vectors=target.prepare(embedded.vectors),
             rows_of=rows_of,
             on_existing="skip",
         )
         self.refresh()
-
-    def _translated_view(
-        self, snapshot: Snapshot, record: SpaceRecord, into: str, execution: Execution
-    ) -> View:
-        from vecstore.search.plan import shortest_route
-
-        if execution not in ("rewrite", "fold"):
-            raise InvalidArgumentError(
-                f"expected execution to be rewrite or fold for an index, got {execution!r}"
-            )
-        route = shortest_route(snapshot, record.space.name, into)
-        if not route:
-            raise NotFoundError(
-                f"no translator joins {record.space.name!r} and {into!r}; fit one first"
-            )
-        translator, identity = self._translators.route(route)
-        return View(
-            record=record,
-            target=snapshot.space(into).space,
-            form=execution,
-            translator=translator,
-            translator_id=identity,
-        )
-
-
-def _by_space(
-    latest: CollectionVersion, vectors: Vectors | None, space: str | Space | None
-) -> dict[str, ArrayLike]:
-    """Return vectors by space name; refuse what does not say whose they are."""
-    if vectors is None:
-        return {}
-    if isinstance(vectors, Mapping):
-        if space is not None:
-            raise InvalidArgumentError("vectors by space name need no space=; got both")
-        return dict(vectors)
-    known = latest.snapshot.spaces
-    if isinstance(space, Space):
-        latest.snapshot.space(space.name).space.require_same(space)
-        return {space.name: vectors}
-    if space is None:
-        if len(known) != 1:
-            raise InvalidArgumentError(
-                "say which space the vectors belong to with space=; the collection has "
-                f"{', '.join(map(repr, known)) or 'none yet, see create_space'}"
-            )
-        space = next(iter(known))
-    return {space: vectors}
-
-
-def _as_documents(documents: Documents | None, *, rows: int) -> pa.Array:
-    if documents is None:
-        return pa.nulls(rows, pa.string())
-    try:
-        if isinstance(documents, pa.ChunkedArray):
-            documents = documents.combine_chunks()
-        array = (
-            documents.cast(pa.string())
-            if isinstance(documents, pa.Array)
-            else pa.array(documents, type=pa.string())
-        )
-    except (pa.ArrowException, TypeError) as error:
-        raise InvalidArgumentError(f"expected documents to be strings or None: {error}") from error
-    _require_paired(rows, len(array), "documents")
-    return array
-
-
-def _require_paired(expected: int, got: int, what: str) -> None:
-    if expected != got:
-        raise UnpairedRowsError(
-            f"expected {what} for {expected} ids, got {got}; rows must be aligned"
-        )
-
-
-def _check_batch(rows: int) -> None:
-    if rows > MAX_BATCH:
-        raise InvalidArgumentError(
-            f"expected at most {MAX_BATCH:,} rows in one call, got {rows:,}; write in batches"
-        )
-
-
-def _writer_of(content: bytes) -> Callable[[pa.NativeFile], object]:
-    return lambda sink: sink.write(content)

@@ -26,18 +26,19 @@ class Encoder(Protocol):
     """
 
     @property
-    def model(self) -> str: ...
+    def model(self) -> str:
+        """Name of the model."""
 
     @property
-    def revision(self) -> str | None: ...
+    def revision(self) -> str | None:
+        """Revision of the model, if it has one."""
 
     @property
-    def dim(self) -> int: ...
+    def dim(self) -> int:
+        """Dimension of its vectors."""
 
     def encode_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return ndarray of shape (len(texts), dim), float32."""
-        ...
 
     def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return ndarray of shape (len(texts), dim), float32."""
-        ...

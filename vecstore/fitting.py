@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import uuid
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, final
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
+from vecstore.catalog import TranslatorRecord
 from vecstore.snapshot import Snapshot
 from vecstore.spaces import Space
+from vecstore.storage.root import DataRoot
 from vecstore.translation import gather_pairs
 from vecstore_translators import (
     Interval,
     Selection,
-    Translator,
     TranslatorFamily,
     dump,
     get_family,
     select_translator,
 )
-from vecstore_translators.calibration import ScoreCalibration
 
-__all__ = ["Fit", "TranslatorReport", "fit_pairs"]
+__all__ = ["Fit", "TranslatorReport", "fit_pairs", "store_fit"]
 
 Side = Literal["documents", "queries"]
 
 MAX_PAIRS = 100_000
-CALIBRATION_QUERIES = 256
-CALIBRATION_DOCUMENTS = 5_000
 
 
 @final
@@ -88,18 +88,18 @@ class TranslatorReport:
 class Fit:
     """A fitted translator before it is stored."""
 
-    translator: Translator
+    spaces: tuple[Space, Space]
     selection: Selection
     files: Mapping[str, bytes]
-    record: Mapping[str, Any]
+    measured: Mapping[str, Any]
 
-    def report(self, translator_id: str, source: str, target: str) -> TranslatorReport:
+    def report(self, translator_id: str) -> TranslatorReport:
         """Return the report under the id the translator was stored with."""
         selection = self.selection
         return TranslatorReport(
             id=translator_id,
-            source=source,
-            target=target,
+            source=self.spaces[0].name,
+            target=self.spaces[1].name,
             side=selection.side,
             family=selection.family.label,
             pairs=selection.n_pairs,
@@ -126,9 +126,9 @@ def fit_pairs(
     seed: int,
 ) -> Fit:
     """Fit on the pairs of a snapshot; see :meth:`vecstore.Collection.fit_translator`."""
-    spaces = {name: snapshot.space(name).space for name in (source, target)}
+    spaces = snapshot.space(source).space, snapshot.space(target).space
     pairs = gather_pairs(snapshot, source, target, limit=max_pairs, seed=seed)
-    new = spaces[target] if side == "documents" else spaces[source]
+    new = spaces[1] if side == "documents" else spaces[0]
     selection = select_translator(
         pairs.X,
         pairs.Y,
@@ -138,18 +138,15 @@ def fit_pairs(
         queries=None if queries is None else new.prepare_queries(queries),
         seed=seed,
     )
-    record = {
+    measured = {
         "pairs": selection.n_pairs,
         "side": side,
         "overlap": [selection.quality.mean, selection.quality.low, selection.quality.high],
-        "fingerprints": {name: space.fingerprint for name, space in spaces.items()},
-        "calibration": _calibrations(
-            selection.translator, pairs.X, pairs.Y, spaces[source], spaces[target], seed
-        ),
+        "fingerprints": [space.fingerprint for space in spaces],
     }
     card = {
-        "source": _card(spaces[source]),
-        "target": _card(spaces[target]),
+        "source": _card(spaces[0]),
+        "target": _card(spaces[1]),
         "held-out pairs": {
             "pairs": selection.n_pairs,
             "neighbour overlap": selection.quality.mean,
@@ -159,11 +156,32 @@ def fit_pairs(
         },
     }
     return Fit(
-        translator=selection.translator,
+        spaces=spaces,
         selection=selection,
         files=dump(selection.translator, card=card),
-        record=record,
+        measured=measured,
     )
+
+
+def store_fit(fit: Fit, root: DataRoot, directory: str) -> TranslatorRecord:
+    """Write a fitted translator's files and return the record to commit."""
+    name = uuid.uuid4().hex
+    folder = f"data/{directory}/translators/{name}"
+    return TranslatorRecord(
+        id=name,
+        source=fit.spaces[0].name,
+        target=fit.spaces[1].name,
+        family=fit.selection.family.name,
+        files={
+            file: root.write(f"{folder}/{file}", _writer_of(content))
+            for file, content in fit.files.items()
+        },
+        report=fit.measured,
+    )
+
+
+def _writer_of(content: bytes) -> Callable[[pa.NativeFile], object]:
+    return lambda sink: sink.write(content)
 
 
 def _families(
@@ -185,44 +203,3 @@ def _card(space: Space) -> dict[str, Any]:
         "metric": space.metric,
         "fingerprint": space.fingerprint,
     }
-
-
-def _calibrations(
-    translator: Translator,
-    X: NDArray[np.float32],
-    Y: NDArray[np.float32],
-    source: Space,
-    target: Space,
-    seed: int,
-) -> dict[str, dict[str, float]]:
-    """Measure how scores that are not of the ranking space come to its scale.
-
-    "source": scores in the source space, to the target's scale; "target": the reverse;
-    "query": scores of mapped source queries on target documents, to the source's scale.
-    """
-    rng = np.random.default_rng(seed)
-    documents = rng.permutation(len(X))[:CALIBRATION_DOCUMENTS]
-    asked = documents[:CALIBRATION_QUERIES]
-    own = np.arange(len(asked))
-
-    def scores(q: NDArray[np.float32], d: NDArray[np.float32], space: Space) -> NDArray[np.float32]:
-        table = q @ d.T
-        if space.metric == "l2":
-            table = 2 * table - np.square(q).sum(1)[:, None] - np.square(d).sum(1)[None, :]
-        # A document is no neighbour of itself.
-        keep = np.ones(table.shape, dtype=bool)
-        keep[own, own] = False
-        return table[keep].reshape(len(q), -1)
-
-    in_source = scores(X[asked], X[documents], source)
-    in_target = scores(Y[asked], Y[documents], target)
-    mapped = translator.translate(X[asked])
-    if target.normalised:
-        mapped /= np.maximum(np.linalg.norm(mapped, axis=1, keepdims=True), 1e-30)
-    by_query = scores(mapped, Y[documents], target)
-    fits = {
-        "source": ScoreCalibration.fit(in_source, in_target),
-        "target": ScoreCalibration.fit(in_target, in_source),
-        "query": ScoreCalibration.fit(by_query, in_source),
-    }
-    return {use: {"slope": f.slope, "intercept": f.intercept} for use, f in fits.items()}

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from vecstore.search.plan import Plan
+    from vecstore.search.scoring import Answer
     from vecstore.snapshot import Snapshot
 
 __all__ = ["Hit", "Hits", "Provenance", "SearchResult"]
@@ -79,18 +80,16 @@ class SearchResult(Sequence["Hits"]):
         *,
         snapshot: Snapshot,
         plan: Plan,
-        scores: NDArray[np.float32],
-        row_ids: NDArray[np.int64],
-        origins: NDArray[np.int16],
+        answer: Answer,
         provenances: Sequence[Provenance],
         embedded: int = 0,
     ) -> None:
-        self.scores = scores
+        self.scores = answer.scores
         self.plan = plan
         self.embedded = embedded
         self._snapshot = snapshot
-        self._row_ids = row_ids
-        self._origins = origins
+        self._row_ids = answer.row_ids
+        self._origins = answer.origins
         self._provenances = provenances
 
     def __len__(self) -> int:

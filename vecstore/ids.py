@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, final
+from typing import Any, TypeAlias, final
 
 import numpy as np
 import pyarrow as pa
@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from vecstore.errors import InvalidArgumentError
 
-__all__ = ["Ids", "IdIndex", "as_ids", "check_unique"]
+__all__ = ["IdIndex", "Ids", "as_ids", "check_unique"]
 
-Ids = Sequence[str] | NDArray[Any] | pa.Array | pa.ChunkedArray
+Ids: TypeAlias = Sequence[str] | NDArray[Any] | pa.Array | pa.ChunkedArray
 
 MAX_ID_BYTES = 1024
 

@@ -8,16 +8,24 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, final
 
 from vecstore.catalog import IndexRecord
-from vecstore.errors import CorruptFileError, MissingDependencyError, StorageError
+from vecstore.errors import (
+    CorruptFileError,
+    InvalidArgumentError,
+    MissingDependencyError,
+    NoRouteError,
+    StorageError,
+)
 from vecstore.indexes.base import Index
 from vecstore.indexes.exact import Block
 from vecstore.indexes.registry import get_index
+from vecstore.search.plan import Execution, shortest_route
 from vecstore.search.prepare import OpenIndex
 from vecstore.search.views import View
-from vecstore.snapshot import LiveVectors, SegmentCache
+from vecstore.snapshot import Snapshot
 from vecstore.storage.root import DataRoot
+from vecstore.translation import Translators
 
-__all__ = ["IndexFiles", "build_index"]
+__all__ = ["IndexFiles", "build_index", "index_view"]
 
 Progress = Callable[[int, int], None]
 
@@ -52,12 +60,48 @@ class IndexFiles:
             return opened
 
 
+def index_view(
+    snapshot: Snapshot,
+    space: str,
+    *,
+    into: str | None,
+    execution: Execution,
+    translators: Translators,
+) -> View:
+    """Return the view an index is to be built over: native, or translated into a space.
+
+    Raises
+    ------
+    NoRouteError
+        No translator joins the space to ``into``.
+    """
+    record = snapshot.space(space)
+    if into is None:
+        return View(record=record, target=record.space)
+    if execution != "rewrite" and execution != "fold":
+        raise InvalidArgumentError(
+            f"expected execution to be rewrite or fold for an index, got {execution!r}"
+        )
+    route = shortest_route(snapshot, space, snapshot.space(into).space.name)
+    if not route:
+        raise NoRouteError(
+            f"no translator joins {space!r} and {into!r}; call "
+            f"fit_translator(source={space!r}, target={into!r}) first"
+        )
+    translator, identity = translators.route(route)
+    return View(
+        record=record,
+        target=snapshot.space(into).space,
+        form=execution,
+        translator=translator,
+        translator_id=identity,
+    )
+
+
 def build_index(
     view: View,
-    live: Sequence[LiveVectors],
-    cache: SegmentCache,
+    snapshot: Snapshot,
     *,
-    directory: str,
     kind: str,
     parameters: Mapping[str, Any],
     progress: Progress | None,
@@ -67,10 +111,12 @@ def build_index(
     The record names the files it covers; rows committed while it was being built, or later,
     are in other files and are searched exactly.
     """
+    live = snapshot.vectors(view.record.space.name)
+    directory = snapshot.state.collection.directory
     blocks = [
         Block(
             row_ids=vectors.segment.row_ids,
-            vectors=view.vectors(vectors, cache, directory),
+            vectors=view.vectors(vectors, snapshot.cache, directory),
             keep=vectors.keep,
             unit_norm=view.unit_norm,
         )
@@ -80,7 +126,7 @@ def build_index(
         blocks, dim=view.dim, metric=view.metric, parameters=parameters, progress=progress
     )
     name = uuid.uuid4().hex
-    file = cache.root.write_local(f"data/{directory}/indexes/{name}.faiss", index.write)
+    file = snapshot.cache.root.write_local(f"data/{directory}/indexes/{name}.faiss", index.write)
     return IndexRecord(
         id=name,
         space=view.record.space.name,

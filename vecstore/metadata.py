@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,7 +13,9 @@ from vecstore.storage.items import RESERVED_COLUMNS
 
 __all__ = ["Metadata", "as_metadata", "conform", "metadata_fields", "widen"]
 
-Metadata = pa.Table | pa.RecordBatch | Mapping[str, Sequence[Any]] | Sequence[Mapping[str, Any]]
+Metadata: TypeAlias = (
+    pa.Table | pa.RecordBatch | Mapping[str, Sequence[Any]] | Sequence[Mapping[str, Any]]
+)
 
 MAX_COLUMNS = 1000
 
@@ -38,9 +40,7 @@ def as_metadata(metadata: Metadata | None, *, rows: int) -> pa.Table:
     if table.num_columns == 0:
         return _NO_COLUMNS
     if table.num_rows != rows:
-        raise UnpairedRowsError(
-            f"expected metadata for {rows} items, got {table.num_rows} rows"
-        )
+        raise UnpairedRowsError(f"expected metadata for {rows} items, got {table.num_rows} rows")
     for name in table.column_names:
         if name in RESERVED_COLUMNS:
             raise InvalidMetadataError(
@@ -129,7 +129,12 @@ def _normalised(kind: pa.DataType, name: str) -> pa.DataType:
         return pa.timestamp("us", tz=kind.tz)
     if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
         return pa.list_(_normalised(kind.value_type, name))
-    if types.is_boolean(kind) or types.is_date(kind) or types.is_null(kind) or types.is_decimal(kind):
+    if (
+        types.is_boolean(kind)
+        or types.is_date(kind)
+        or types.is_null(kind)
+        or types.is_decimal(kind)
+    ):
         return kind
     if types.is_struct(kind):
         return pa.struct([pa.field(f.name, _normalised(f.type, name)) for f in kind])

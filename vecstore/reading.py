@@ -1,37 +1,32 @@
-"""CollectionVersion: everything that can be read from one version of a collection."""
+"""Reading: the verbs that a collection and each of its versions have in common."""
 
 from __future__ import annotations
 
-import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final, overload
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from vecstore.catalog import IndexRecord, TranslatorRecord
 from vecstore.encoding import Encoder
-from vecstore.errors import InvalidArgumentError, InvalidVectorsError, NotFoundError
+from vecstore.errors import InvalidArgumentError, NotFoundError
 from vecstore.filters import Where
-from vecstore.hits import Hits, Provenance, SearchResult
+from vecstore.hits import Provenance, SearchResult
 from vecstore.ids import Ids, as_ids
-from vecstore.indexing import IndexFiles
+from vecstore.inputs import Vectors
 from vecstore.search.cascade import CascadeAnswer, cascade
-from vecstore.search.execute import PreparedPlan
-from vecstore.search.plan import Execution, Plan, make_plan
-from vecstore.search.prepare import prepare
-from vecstore.search.scoring import Answer
+from vecstore.search.plan import Execution, Plan
+from vecstore.search.request import QueryVectors, checked_count, checked_depth, ranking_space
 from vecstore.snapshot import Snapshot
 from vecstore.spaces import Space
-from vecstore.translation import Translators
+from vecstore.version import OpenVersion
 
-__all__ = ["CollectionVersion", "Item", "SpaceStatus", "Vectors"]
+__all__ = ["CollectionVersion", "Item", "Readable", "SpaceStatus"]
 
-Vectors = ArrayLike | Mapping[str, ArrayLike]
-
-MAX_K = 100_000
 SCAN_ROWS = 10_000
 
 
@@ -90,66 +85,61 @@ class SpaceStatus:
         return self.space.fingerprint
 
 
-@final
-class CollectionVersion:
-    """One version of a collection, read only. Thread-safe; never changes.
+class Readable(ABC):
+    """What can be asked of a collection, at its newest version or at a fixed one."""
 
-    Made by :meth:`vecstore.Collection.at`.
-    """
+    @abstractmethod
+    def _version(self) -> OpenVersion:
+        """Return the version that a call reads; one call reads one version."""
 
-    def __init__(
-        self,
-        snapshot: Snapshot,
-        *,
-        translators: Translators,
-        indexes: IndexFiles,
-        index_records: tuple[IndexRecord, ...],
-    ) -> None:
-        self.snapshot = snapshot
-        self.index_records = index_records
-        self._translators = translators
-        self._indexes = indexes
-        self._lock = threading.Lock()
-        self._plans: dict[Any, PreparedPlan] = {}
+    @abstractmethod
+    def _keep(self, target: Space, embedded: CascadeAnswer) -> None:
+        """Commit what a cascade embedded, where there is something to commit to."""
 
     @property
     def version(self) -> int:
-        """The version's number."""
-        return self.snapshot.version
+        """The number of the version that is read."""
+        return self._version().snapshot.version
 
     @property
     def schema(self) -> pa.Schema:
         """The columns a filter can use: id, document and the metadata."""
-        return self.snapshot.state.schema
+        return self._version().snapshot.state.schema
 
     @property
     def spaces(self) -> dict[str, SpaceStatus]:
         """The spaces by name, oldest first, with their live coverage."""
-        live = len(self.snapshot.live)
+        snapshot = self._version().snapshot
         return {
             name: SpaceStatus(
                 space=record.space,
                 generation=record.generation,
-                native=len(self.snapshot.native(name)),
-                live=live,
+                native=len(snapshot.native(name)),
+                live=len(snapshot.live),
             )
-            for name, record in self.snapshot.spaces.items()
+            for name, record in snapshot.spaces.items()
         }
 
     @property
     def translators(self) -> tuple[TranslatorRecord, ...]:
         """The stored translators, oldest first."""
-        return self.snapshot.state.translators
+        return self._version().snapshot.state.translators
+
+    @property
+    def indexes(self) -> tuple[IndexRecord, ...]:
+        """The registered indexes."""
+        return self._version().indexes
 
     def __len__(self) -> int:
-        return len(self.snapshot.live)
+        return len(self._version().snapshot.live)
 
     def count(self, where: Where | None = None) -> int:
         """Count live items, or those for which a filter is true."""
-        return len(self.snapshot.live if where is None else self.snapshot.matching(where))
+        snapshot = self._version().snapshot
+        return len(snapshot.live if where is None else snapshot.matching(where))
 
     @overload
-    def get(self, ids: str, *, spaces: Sequence[str] = ()) -> Item: ...
+    def get(self, ids: str, *, spaces: Sequence[str] = ()) -> Item: ...  # type: ignore[overload-overlap]
     @overload
     def get(self, ids: Ids, *, spaces: Sequence[str] = ()) -> list[Item]: ...
     def get(self, ids: str | Ids, *, spaces: Sequence[str] = ()) -> Item | list[Item]:
@@ -166,17 +156,18 @@ class CollectionVersion:
         NotFoundError
             An id has no live item.
         """
+        snapshot = self._version().snapshot
         wanted = as_ids([ids] if isinstance(ids, str) else ids)
-        row_ids = self.snapshot.find(wanted)
+        row_ids = snapshot.find(wanted)
         if (row_ids < 0).any():
             missing = wanted[int(np.flatnonzero(row_ids < 0)[0])].as_py()
             raise NotFoundError(
                 f"{(row_ids < 0).sum()} of {len(wanted)} ids have no item in version "
-                f"{self.version} of collection {self.snapshot.state.collection.name!r}, such as "
+                f"{snapshot.version} of collection {snapshot.state.collection.name!r}, such as "
                 f"{missing!r}"
             )
-        vectors = [self._native_vectors(space, row_ids) for space in spaces]
-        rows = self.snapshot.items(row_ids, self.schema.names).to_pylist()
+        vectors = [_native_vectors(snapshot, space, row_ids) for space in spaces]
+        rows = snapshot.items(row_ids, snapshot.state.schema.names).to_pylist()
         items = [
             Item(
                 id=row.pop("id"),
@@ -209,15 +200,23 @@ class CollectionVersion:
         """
         if batch_rows < 1:
             raise InvalidArgumentError(f"expected batch_rows >= 1, got {batch_rows}")
+        snapshot = self._version().snapshot
         for space in spaces:
-            self.snapshot.space(space)
-        rows = self.snapshot.live if where is None else self.snapshot.matching(where)
+            snapshot.space(space)
+        return self._batches(snapshot, spaces, where, batch_rows)
+
+    @staticmethod
+    def _batches(
+        snapshot: Snapshot, spaces: Sequence[str], where: Where | None, batch_rows: int
+    ) -> Iterator[pa.RecordBatch]:
+        """Read batch after batch; arguments were checked when the scan was asked for."""
+        rows = snapshot.live if where is None else snapshot.matching(where)
         row_ids = rows.to_array()
         for start in range(0, len(row_ids), batch_rows):
             part = row_ids[start : start + batch_rows]
-            table = self.snapshot.items(part, self.schema.names)
+            table = snapshot.items(part, snapshot.state.schema.names)
             for space in spaces:
-                table = table.append_column(space, self._vector_column(space, part))
+                table = table.append_column(space, _vector_column(snapshot, space, part))
             yield table.combine_chunks().to_batches()[0]
 
     def search(
@@ -230,61 +229,87 @@ class CollectionVersion:
         where: Where | None = None,
         encoder: Encoder | None = None,
         depth: int | None = None,
+        commit: bool = True,
         execution: Execution | None = None,
         rescore_depth: int | None = None,
         allow_partial: bool = False,
     ) -> Any:
-        """Search as :meth:`vecstore.Collection.search` does; a cascade commits nothing."""
-        return self.search_and_embed(
-            vectors,
-            space=space,
-            k=k,
-            limit=limit,
-            where=where,
-            encoder=encoder,
-            depth=depth,
+        """Find the nearest items of the whole collection, whatever model embedded them.
+
+        Parameters
+        ----------
+        vectors : array_like of shape (dim,) or (n, dim), or dict of space name to such arrays
+            One query or a batch. A dictionary brings the same queries embedded by several
+            models; then items without a vector in the ranking space are compared natively
+            in another of these spaces where they have one.
+        space : str or Space, optional
+            The ranking space; by default the newest of the dictionary, or the only one.
+        k, limit : int
+            Hits per query, 10 by default; two names of one argument.
+        where : str or dict, optional
+            A predicate over id, document and metadata, as SQL or as a Mongo-style mapping.
+        encoder, depth : Encoder and int, optional
+            Cascade: the merged shortlist of ``depth`` items per query is embedded by the
+            encoder where it has no native vector, and ranked natively.
+        commit : bool
+            Keep the vectors that a cascade made, as coverage of the ranking space. A fixed
+            version is read only and never keeps them.
+        execution : {"rewrite", "fold", "rescore", "query"}, optional
+            How translations run; see ``docs/concepts.md``. By default "rewrite".
+        rescore_depth : int, optional
+            Shortlist per query of the "rescore" execution; by default max(200, 20 k).
+        allow_partial : bool
+            Leave out items of related spaces that no translator joins to the ranking space,
+            instead of raising.
+
+        Returns
+        -------
+        Hits
+            For one query: a sequence of :class:`Hit`, best first. Score: larger is better.
+        SearchResult
+            For a batch: a sequence of :class:`Hits`.
+
+        Raises
+        ------
+        NoRouteError
+            Some generation cannot be reached: no translator joins it to the ranking space.
+        SpaceMismatchError
+            The space or the encoder is not what the collection has under that name.
+        DimensionMismatchError, NonFiniteError, InvalidFilterError, InvalidArgumentError
+        """
+        depth = checked_depth(encoder, depth)
+        version = self._version()
+        snapshot = version.snapshot
+        queries = QueryVectors.of(snapshot, vectors, space)
+        count = checked_count(k, limit)
+        prepared = version.prepared(
+            queries.target,
+            tuple(queries.by_space),
             execution=execution,
             rescore_depth=rescore_depth,
             allow_partial=allow_partial,
-        )[0]
-
-    def search_and_embed(
-        self,
-        vectors: Vectors,
-        *,
-        space: str | Space | None,
-        k: int | None,
-        limit: int | None,
-        where: Where | None,
-        encoder: Encoder | None,
-        depth: int | None,
-        execution: Execution | None,
-        rescore_depth: int | None,
-        allow_partial: bool,
-    ) -> tuple[Any, CascadeAnswer | None]:
-        """Search, and return also what a cascade embedded, for the caller to commit."""
-        k = _checked_k(k, limit)
-        target, queries, single = self._queries(vectors, space)
-        if (encoder is None) != (depth is None):
-            raise InvalidArgumentError("a cascade needs both encoder= and depth=; got one of them")
-        if depth is not None and depth < 1:
-            raise InvalidArgumentError(f"expected depth >= 1, got {depth}")
-        prepared = self._prepared(
-            target, tuple(queries), execution, allow_partial=allow_partial, rescore=rescore_depth
         )
-        allowed = None if where is None else self.snapshot.matching(where)
+        allowed = None if where is None else snapshot.matching(where)
         provenances = [source.provenance for source in prepared.plan.sources]
         embedded = None
-        if encoder is not None and depth is not None:
+        if encoder is None:
+            answer = prepared.search(queries.by_space, count, allowed)
+        else:
             embedded = cascade(
-                prepared, queries, k, depth=depth, encoder=encoder, allowed=allowed
+                prepared, queries.by_space, count, depth=depth, encoder=encoder, allowed=allowed
             )
             answer = embedded.answer
-            provenances.insert(0, Provenance(kind="native", space=target))
-        else:
-            answer = prepared.search(queries, k, allowed)
-        result = self._result(prepared.plan, answer, provenances, embedded)
-        return (result[0] if single else result), embedded
+            provenances.insert(0, Provenance(kind="native", space=queries.target))
+        result = SearchResult(
+            snapshot=snapshot,
+            plan=prepared.plan,
+            answer=answer,
+            provenances=provenances,
+            embedded=0 if embedded is None else len(embedded.row_ids),
+        )
+        if embedded is not None and commit and len(embedded.row_ids):
+            self._keep(prepared.plan.target.space, embedded)
+        return result[0] if queries.single else result
 
     def explain(
         self,
@@ -303,143 +328,53 @@ class CollectionVersion:
         query_spaces : sequence of str, optional
             Spaces the query brings vectors for; by default the ranking space only.
         """
-        names = tuple(query_spaces) if query_spaces else (self._target(space, None),)
-        target = self._target(space, names)
-        return self._prepared(
-            target, names, execution, allow_partial=allow_partial, rescore=None
+        version = self._version()
+        target = ranking_space(version.snapshot, space, query_spaces)
+        return version.prepared(
+            target,
+            tuple(query_spaces) if query_spaces else (target,),
+            execution=execution,
+            allow_partial=allow_partial,
         ).plan
 
-    # Below: from arguments to arrays
 
-    def _result(
-        self,
-        plan: Plan,
-        answer: Answer,
-        provenances: list[Provenance],
-        embedded: CascadeAnswer | None,
-    ) -> SearchResult:
-        return SearchResult(
-            snapshot=self.snapshot,
-            plan=plan,
-            scores=answer.scores,
-            row_ids=answer.row_ids,
-            origins=answer.origins,
-            provenances=provenances,
-            embedded=0 if embedded is None else len(embedded.row_ids),
-        )
+@final
+class CollectionVersion(Readable):
+    """One version of a collection, read only: it never changes. Thread-safe.
 
-    def _prepared(
-        self,
-        target: str,
-        query_spaces: tuple[str, ...],
-        execution: Execution | None,
-        *,
-        allow_partial: bool,
-        rescore: int | None,
-    ) -> PreparedPlan:
-        """Return the plan, opened; kept for the next search of the same form."""
-        key = (target, frozenset(query_spaces), execution, allow_partial, rescore)
-        with self._lock:
-            prepared = self._plans.get(key)
-        if prepared is None:
-            plan = make_plan(
-                self.snapshot,
-                target=target,
-                query_spaces=query_spaces,
-                execution=execution,
-                allow_partial=allow_partial,
-            )
-            prepared = prepare(
-                plan,
-                self.snapshot,
-                translators=self._translators,
-                directory=self.snapshot.state.collection.directory,
-                indexes=self._indexes.open(self.index_records),
-                rescore_depth=rescore,
-            )
-            with self._lock:
-                self._plans[key] = prepared
-        return prepared
+    Made by :meth:`vecstore.Collection.at` and :meth:`vecstore.Collection.latest`.
+    """
 
-    def _queries(
-        self, vectors: Vectors, space: str | Space | None
-    ) -> tuple[str, dict[str, NDArray[np.float32]], bool]:
-        """Return (ranking space, prepared queries by space, whether it is a single query)."""
-        if isinstance(space, Space):
-            self.snapshot.space(space.name).space.require_same(space)
-            space = space.name
-        if isinstance(vectors, Mapping):
-            if not vectors:
-                raise InvalidArgumentError("expected query vectors for at least one space, got none")
-            target = self._target(space, tuple(vectors))
-            given = vectors
-        else:
-            target = self._target(space, None)
-            given = {target: vectors}
-        arrays = {name: np.asarray(rows) for name, rows in given.items()}
-        shapes = {array.shape[:-1] for array in arrays.values()}
-        if len(shapes) != 1 or len(shapes.copy().pop()) > 1:
-            raise InvalidVectorsError(
-                "expected one query of shape (dim,) or a batch of shape (n, dim), the same n for "
-                f"every space; got shapes {[a.shape for a in arrays.values()]}"
-            )
-        single = shapes == {()}
-        return (
-            target,
-            {
-                name: self.snapshot.space(name).space.prepare_queries(np.atleast_2d(array))
-                for name, array in arrays.items()
-            },
-            single,
-        )
+    def __init__(self, version: OpenVersion) -> None:
+        self._opened = version
 
-    def _target(self, space: str | None, given: tuple[str, ...] | None) -> str:
-        """Return the ranking space: as asked, the newest given, or the only one there is."""
-        candidates = given if given is not None else tuple(self.snapshot.spaces)
-        records = {name: self.snapshot.space(name) for name in candidates}
-        if space is not None:
-            self.snapshot.space(space)
-            if given is not None and space not in given:
-                raise InvalidArgumentError(
-                    f"ranking in space {space!r} needs query vectors for it; got vectors for "
-                    f"{', '.join(map(repr, given))}"
-                )
-            return space
-        if given is not None and records:
-            return max(records, key=lambda name: records[name].generation)
-        if len(records) == 1:
-            return next(iter(records))
-        raise InvalidArgumentError(
-            "say which space the query vectors belong to with space=; the collection has "
-            f"{', '.join(map(repr, records)) or 'none yet, see create_space'}"
-        )
+    def __repr__(self) -> str:
+        name = self._opened.snapshot.state.collection.name
+        return f"<CollectionVersion {self.version} of {name!r}>"
 
-    def _native_vectors(
-        self, space: str, row_ids: NDArray[np.int64]
-    ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
-        """Return which rows have a vector, and the vectors (zeros for the others)."""
-        present = self.snapshot.native(space).contains(row_ids)
-        vectors = np.zeros((len(row_ids), self.snapshot.space(space).space.dim), np.float32)
-        vectors[present] = self.snapshot.gather(space, row_ids[present])
-        return present, vectors
+    @property
+    def snapshot(self) -> Snapshot:
+        """The rows of this version."""
+        return self._opened.snapshot
 
-    def _vector_column(self, space: str, row_ids: NDArray[np.int64]) -> pa.Array:
-        present, vectors = self._native_vectors(space, row_ids)
-        values = pa.array(vectors.reshape(-1))
-        return pa.FixedSizeListArray.from_arrays(
-            values, vectors.shape[1], mask=pa.array(~present)
-        )
+    def _version(self) -> OpenVersion:
+        return self._opened
+
+    def _keep(self, target: Space, embedded: CascadeAnswer) -> None:
+        """Keep nothing: the version is read only."""
 
 
-def _checked_k(k: int | None, limit: int | None) -> int:
-    """Accept k and limit; refuse both, and what is out of range."""
-    if k is not None and limit is not None:
-        raise InvalidArgumentError("k and limit are two names of one argument; pass one of them")
-    number = k if k is not None else limit if limit is not None else 10
-    if isinstance(number, bool) or not isinstance(number, (int, np.integer)):
-        raise InvalidArgumentError(f"expected k to be an integer, got {number!r}")
-    if not 1 <= number <= MAX_K:
-        raise InvalidArgumentError(f"expected 1 <= k <= {MAX_K:,}, got {number}")
-    return int(number)
+def _native_vectors(
+    snapshot: Snapshot, space: str, row_ids: NDArray[np.int64]
+) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+    """Return which rows have a vector, and the vectors (zeros for the others)."""
+    present = snapshot.native(space).contains(row_ids)
+    vectors = np.zeros((len(row_ids), snapshot.space(space).space.dim), np.float32)
+    vectors[present] = snapshot.gather(space, row_ids[present])
+    return present, vectors
 
 
+def _vector_column(snapshot: Snapshot, space: str, row_ids: NDArray[np.int64]) -> pa.Array:
+    present, vectors = _native_vectors(snapshot, space, row_ids)
+    values = pa.array(vectors.reshape(-1))
+    return pa.FixedSizeListArray.from_arrays(values, vectors.shape[1], mask=pa.array(~present))

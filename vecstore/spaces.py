@@ -191,8 +191,8 @@ class Space:
         rows = as_real_matrix(vectors, what=f"space {self.name!r}")
         if rows.shape[1] != self.dim:
             raise DimensionMismatchError(
-                f"space {self.name!r} expects vectors of {self.dim} dimensions ({self.describe()}), "
-                f"got {rows.shape[1]}"
+                f"space {self.name!r} expects vectors of {self.dim} dimensions "
+                f"({self.describe()}), got {rows.shape[1]}; embed with the model of this space"
             )
         # One pass finds every kind of bad value: NaN and infinity survive a sum of squares.
         squares = np.einsum("ij,ij->i", rows, rows)

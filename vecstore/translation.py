@@ -7,9 +7,8 @@ a fitted map becomes files and a record with its direction.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, final
+from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +19,6 @@ from vecstore.snapshot import Snapshot
 from vecstore.storage.root import DataRoot
 from vecstore_translators import AffineTranslator, Translator
 from vecstore_translators import load as load_translator
-from vecstore_translators.calibration import ScoreCalibration
 
 __all__ = ["Pairs", "Translators", "gather_pairs"]
 
@@ -46,9 +44,7 @@ class Pairs:
     Y: NDArray[np.float32]
 
 
-def gather_pairs(
-    snapshot: Snapshot, source: str, target: str, *, limit: int, seed: int
-) -> Pairs:
+def gather_pairs(snapshot: Snapshot, source: str, target: str, *, limit: int, seed: int) -> Pairs:
     """Return the pairs of two spaces; a seeded sample if there are more than ``limit``.
 
     Raises
@@ -66,9 +62,7 @@ def gather_pairs(
         )
     if len(rows) > limit:
         rows = np.sort(np.random.default_rng(seed).choice(rows, limit, replace=False))
-    return Pairs(
-        row_ids=rows, X=snapshot.gather(source, rows), Y=snapshot.gather(target, rows)
-    )
+    return Pairs(row_ids=rows, X=snapshot.gather(source, rows), Y=snapshot.gather(target, rows))
 
 
 @final
@@ -106,14 +100,6 @@ class Translators:
         for translator in translators[1:]:
             composed = _composed(composed, translator)
         return composed, identity
-
-
-def calibration(
-    record: TranslatorRecord, use: Literal["source", "target", "query"]
-) -> ScoreCalibration:
-    """Return a score calibration measured when the translator was fitted."""
-    values: Mapping[str, Any] = record.report.get("calibration", {}).get(use, {})
-    return ScoreCalibration(**values)
 
 
 def _composed(first: Translator, second: Translator) -> Translator:

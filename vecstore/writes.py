@@ -10,7 +10,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, final
+from typing import Any, Literal, TypedDict, final, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -21,9 +21,11 @@ from vecstore.catalog import Catalog, Changes, CollectionRecord, FileRecord, Spa
 from vecstore.errors import (
     AlreadyExistsError,
     CommitConflictError,
+    InvalidArgumentError,
     InvalidMetadataError,
     NotFoundError,
 )
+from vecstore.inputs import Rows
 from vecstore.metadata import widen
 from vecstore.snapshot import Snapshot, vector_labels
 from vecstore.storage.deletes import write_deletes
@@ -106,46 +108,41 @@ class Writer:
                     raise
         raise AssertionError("unreachable")
 
-    def upsert(
-        self,
-        *,
-        ids: pa.Array,
-        vectors: Mapping[str, NDArray[Any]],
-        documents: pa.Array,
-        metadata: pa.Table,
-        checkpoint: Checkpoint | None,
-    ) -> WriteResult:
+    def upsert(self, rows: Rows, checkpoint: Checkpoint | None) -> WriteResult:
         """Write new revisions of items with their vectors, replacing those that live."""
-        spaces = {name: self._latest().space(name) for name in vectors}
-        first = self._catalog.reserve_row_ids(self._collection.id, len(ids))
-        row_ids = np.arange(first, first + len(ids), dtype=np.int64)
-        table = pa.table({"row_id": pa.array(row_ids), "id": ids, "document": documents})
-        for field, column in zip(metadata.schema, metadata.columns, strict=True):
+        snapshot = self._latest()
+        if not len(rows):
+            return WriteResult(version=snapshot.version, rows=0)
+        spaces = {name: snapshot.space(name) for name in rows.vectors}
+        first = self._catalog.reserve_row_ids(self._collection.id, len(rows))
+        row_ids = np.arange(first, first + len(rows), dtype=np.int64)
+        table = pa.table({"row_id": pa.array(row_ids), "id": rows.ids, "document": rows.documents})
+        for field, column in zip(rows.metadata.schema, rows.metadata.columns, strict=True):
             table = table.append_column(field, column)
         files = [self._write_items(table)]
-        for name, rows in vectors.items():
-            files.append(self._write_vectors(spaces[name], row_ids, rows))
+        for name, vectors in rows.vectors.items():
+            files.append(self._write_vectors(spaces[name], row_ids, vectors))
         replaced = 0
 
         def build(snapshot: Snapshot) -> Changes:
             nonlocal replaced
             for name, record in spaces.items():
                 snapshot.space(name).space.require_same(record.space)
-            schema = _widened(snapshot, metadata.schema)
-            found = snapshot.find(ids)
+            schema = _widened(snapshot, rows.metadata.schema)
+            found = snapshot.find(rows.ids)
             old = found[found >= 0]
             replaced = len(old)
             deletes = [self._write_deletes(old)] if replaced else []
             return Changes(
                 operation="upsert",
-                rows=len(ids),
+                rows=len(rows),
                 add_files=(*deletes, *files),
                 schema=None if schema.equals(snapshot.state.schema) else schema,
                 checkpoint=_as_pair(checkpoint),
             )
 
         version = self.commit(build)
-        return WriteResult(version=version, rows=len(ids), replaced=replaced)
+        return WriteResult(version=version, rows=len(rows), replaced=replaced)
 
     def add_vectors(
         self,
@@ -157,6 +154,11 @@ class Writer:
         checkpoint: Checkpoint | None = None,
     ) -> WriteResult:
         """Attach vectors to the rows that ``rows_of`` finds; rows below 0 are left out."""
+        if on_existing not in get_args(OnExisting):
+            raise InvalidArgumentError(
+                f"expected on_existing to be one of {', '.join(get_args(OnExisting))}, "
+                f"got {on_existing!r}"
+            )
         written: tuple[NDArray[np.int64], FileRecord] | None = None
         result = (0, 0, 0)
 
@@ -189,7 +191,7 @@ class Writer:
             if len(replaced):
                 files.insert(0, self._write_deletes(np.sort(replaced), space_id=record.id))
             return Changes(
-                operation=f"add vectors to {space}"[:100],
+                operation=f"add vectors to {space}",
                 rows=len(chosen),
                 add_files=tuple(files),
                 checkpoint=_as_pair(checkpoint),
@@ -241,14 +243,10 @@ class Writer:
             id=name, kind="vectors", file=file, space_id=record.id, **_extent(row_ids)
         )
 
-    def _write_deletes(
-        self, row_ids: NDArray[np.int64], space_id: str | None = None
-    ) -> FileRecord:
+    def _write_deletes(self, row_ids: NDArray[np.int64], space_id: str | None = None) -> FileRecord:
         name = uuid.uuid4().hex
         file = write_deletes(self._root, self._path("deletes", f"{name}.arrow"), row_ids)
-        return FileRecord(
-            id=name, kind="deletes", file=file, space_id=space_id, **_extent(row_ids)
-        )
+        return FileRecord(id=name, kind="deletes", file=file, space_id=space_id, **_extent(row_ids))
 
 
 def rows_of_ids(ids: pa.Array) -> Callable[[Snapshot], NDArray[np.int64]]:
@@ -268,7 +266,13 @@ def rows_of_ids(ids: pa.Array) -> Callable[[Snapshot], NDArray[np.int64]]:
     return find
 
 
-def _extent(row_ids: NDArray[np.int64]) -> dict[str, int]:
+class _Extent(TypedDict):
+    rows: int
+    min_row_id: int
+    max_row_id: int
+
+
+def _extent(row_ids: NDArray[np.int64]) -> _Extent:
     return {
         "rows": len(row_ids),
         "min_row_id": int(row_ids.min()),

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import Any, final
 
 import pyarrow as pa
@@ -17,17 +16,21 @@ from vecstore.catalog.engine import Database
 from vecstore.catalog.records import (
     Changes,
     CollectionRecord,
-    FileRecord,
     IndexRecord,
-    SpaceRecord,
     State,
-    TranslatorRecord,
     VersionRecord,
+)
+from vecstore.catalog.rows import (
+    file_record,
+    index_record,
+    record_schema,
+    record_version,
+    space_record,
+    translator_record,
+    write_changes,
 )
 from vecstore.errors import AlreadyExistsError, CommitConflictError, NotFoundError
 from vecstore.names import slug
-from vecstore.spaces import EncodingProfile, Space
-from vecstore.storage.root import StoredFile
 
 __all__ = ["Catalog"]
 
@@ -64,7 +67,9 @@ class Catalog:
     def collections(self) -> list[CollectionRecord]:
         """Return all collections by name."""
         with self._database.read() as connection:
-            rows = connection.execute(select(tables.collections).order_by(tables.collections.c.name))
+            rows = connection.execute(
+                select(tables.collections).order_by(tables.collections.c.name)
+            )
             return [CollectionRecord(id=r.id, name=r.name, directory=r.directory) for r in rows]
 
     def create_collection(self, name: str) -> CollectionRecord:
@@ -76,8 +81,8 @@ class Catalog:
             connection.execute(
                 insert(tables.collections).values(**asdict(record), version=0, next_row_id=0)
             )
-            _record_schema(connection, record.id, 0, FIRST_SCHEMA)
-            _record_version(connection, record.id, 0, "create collection", 0)
+            record_schema(connection, record.id, 0, FIRST_SCHEMA)
+            record_version(connection, record.id, 0, "create collection", 0)
         return record
 
     def rename_collection(self, collection_id: str, name: str) -> None:
@@ -96,9 +101,7 @@ class Catalog:
         with self._database.write() as connection:
             for table in reversed(tables.metadata.sorted_tables):
                 if "collection_id" in table.c:
-                    connection.execute(
-                        delete(table).where(table.c.collection_id == collection_id)
-                    )
+                    connection.execute(delete(table).where(table.c.collection_id == collection_id))
             connection.execute(
                 delete(tables.collections).where(tables.collections.c.id == collection_id)
             )
@@ -152,9 +155,9 @@ class Catalog:
                 version=version,
                 next_row_id=current.next_row_id,
                 schema=pa.ipc.read_schema(pa.py_buffer(schema)),
-                spaces=tuple(_space_record(row) for row in visible(tables.spaces)),
-                files=tuple(_file_record(row) for row in visible(tables.files)),
-                translators=tuple(_translator_record(row) for row in visible(tables.translators)),
+                spaces=tuple(space_record(row) for row in visible(tables.spaces)),
+                files=tuple(file_record(row) for row in visible(tables.files)),
+                translators=tuple(translator_record(row) for row in visible(tables.translators)),
             )
 
     def versions(self, collection_id: str) -> list[VersionRecord]:
@@ -162,7 +165,9 @@ class Catalog:
         table = tables.versions
         with self._database.read() as connection:
             rows = connection.execute(
-                select(table).where(table.c.collection_id == collection_id).order_by(table.c.version)
+                select(table)
+                .where(table.c.collection_id == collection_id)
+                .order_by(table.c.version)
             )
             return [
                 VersionRecord(
@@ -211,7 +216,7 @@ class Catalog:
                     f"collection {current.name!r}: expected version {base_version}, found "
                     f"{current.version}; another writer committed first. Retry"
                 )
-            _apply(connection, collection_id, version, changes)
+            write_changes(connection, collection_id, version, changes)
         return version
 
     # Checkpoints of jobs
@@ -242,7 +247,7 @@ class Catalog:
         table = tables.indexes
         with self._database.read() as connection:
             rows = connection.execute(select(table).where(table.c.collection_id == collection_id))
-            return [_index_record(row) for row in rows]
+            return [index_record(row) for row in rows]
 
     def replace_index(
         self, collection_id: str, record: IndexRecord | None, *, replaced: tuple[str, ...] = ()
@@ -255,7 +260,9 @@ class Catalog:
                 values = asdict(record)
                 file = values.pop("file")
                 values["covered"] = sorted(record.covered)
-                connection.execute(insert(table).values(collection_id=collection_id, **values, **file))
+                connection.execute(
+                    insert(table).values(collection_id=collection_id, **values, **file)
+                )
 
     def _name_taken(self, name: str) -> _NameTaken:
         return _NameTaken(name)
@@ -292,150 +299,4 @@ def _visible_at(table: Table, version: int) -> Any:
     return and_(
         table.c.added_version <= version,
         or_(table.c.removed_version.is_(None), table.c.removed_version > version),
-    )
-
-
-def _apply(connection: Connection, collection_id: str, version: int, changes: Changes) -> None:
-    """Write the rows of one commit."""
-    common: dict[str, Any] = {"collection_id": collection_id, "added_version": version}
-    if changes.add_files:
-        connection.execute(
-            insert(tables.files),
-            [
-                {
-                    "id": f.id,
-                    "kind": f.kind,
-                    "space_id": f.space_id,
-                    "rows": f.rows,
-                    "min_row_id": f.min_row_id,
-                    "max_row_id": f.max_row_id,
-                    "position": position,
-                    **asdict(f.file),
-                    **common,
-                }
-                for position, f in enumerate(changes.add_files)
-            ],
-        )
-    for record in changes.add_spaces:
-        values = asdict(record.space)
-        connection.execute(
-            insert(tables.spaces).values(
-                id=record.id,
-                directory=record.directory,
-                generation=record.generation,
-                fingerprint=record.space.fingerprint,
-                **values,
-                **common,
-            )
-        )
-    for translator in changes.add_translators:
-        values = asdict(translator)
-        values.pop("added_version")
-        connection.execute(insert(tables.translators).values(**values, **common))
-    for table, gone in (
-        (tables.files, changes.remove_files),
-        (tables.spaces, changes.remove_spaces),
-        (tables.translators, changes.remove_translators),
-    ):
-        if gone:
-            connection.execute(
-                update(table).where(table.c.id.in_(gone)).values(removed_version=version)
-            )
-    if changes.schema is not None:
-        _record_schema(connection, collection_id, version, changes.schema)
-    if changes.checkpoint is not None:
-        job, state = changes.checkpoint
-        where = and_(
-            tables.checkpoints.c.collection_id == collection_id, tables.checkpoints.c.job == job
-        )
-        connection.execute(delete(tables.checkpoints).where(where))
-        connection.execute(
-            insert(tables.checkpoints).values(
-                collection_id=collection_id, job=job, state=dict(state)
-            )
-        )
-    _record_version(connection, collection_id, version, changes.operation, changes.rows)
-
-
-def _record_schema(
-    connection: Connection, collection_id: str, version: int, schema: pa.Schema
-) -> None:
-    connection.execute(
-        insert(tables.schemas).values(
-            collection_id=collection_id,
-            version=version,
-            arrow_schema=schema.serialize().to_pybytes(),
-        )
-    )
-
-
-def _record_version(
-    connection: Connection, collection_id: str, version: int, operation: str, rows: int
-) -> None:
-    connection.execute(
-        insert(tables.versions).values(
-            collection_id=collection_id,
-            version=version,
-            committed_at=datetime.now(UTC),
-            operation=operation,
-            rows=rows,
-        )
-    )
-
-
-def _stored_file(row: Row[Any] | Mapping[str, Any]) -> StoredFile:
-    values = row if isinstance(row, Mapping) else row._mapping
-    return StoredFile(path=values["path"], size=values["size"], checksum=values["checksum"])
-
-
-def _space_record(row: Row[Any]) -> SpaceRecord:
-    space = Space(
-        name=row.name,
-        dim=row.dim,
-        metric=row.metric,
-        model=row.model,
-        revision=row.revision,
-        dtype=row.dtype,
-        profile=EncodingProfile(**row.profile),
-        supersedes=row.supersedes,
-    )
-    return SpaceRecord(id=row.id, space=space, directory=row.directory, generation=row.generation)
-
-
-def _file_record(row: Row[Any]) -> FileRecord:
-    return FileRecord(
-        id=row.id,
-        kind=row.kind,
-        file=_stored_file(row),
-        rows=row.rows,
-        min_row_id=row.min_row_id,
-        max_row_id=row.max_row_id,
-        space_id=row.space_id,
-        added_version=row.added_version,
-    )
-
-
-def _translator_record(row: Row[Any]) -> TranslatorRecord:
-    return TranslatorRecord(
-        id=row.id,
-        source=row.source,
-        target=row.target,
-        family=row.family,
-        files={name: _stored_file(file) for name, file in row.files.items()},
-        report=row.report,
-        added_version=row.added_version,
-    )
-
-
-def _index_record(row: Row[Any]) -> IndexRecord:
-    return IndexRecord(
-        id=row.id,
-        space=row.space,
-        translator_id=row.translator_id,
-        execution=row.execution,
-        kind=row.kind,
-        parameters=row.parameters,
-        file=_stored_file(row),
-        rows=row.rows,
-        covered=frozenset(row.covered),
     )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, final
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
@@ -61,7 +61,9 @@ class Database:
 
     @contextmanager
     def _transaction(self, *, write: bool) -> Iterator[Connection]:
-        isolation = "SERIALIZABLE" if self.is_sqlite else "READ COMMITTED" if write else "REPEATABLE READ"
+        isolation = (
+            "SERIALIZABLE" if self.is_sqlite else "READ COMMITTED" if write else "REPEATABLE READ"
+        )
         try:
             with self._engine.connect() as raw:
                 connection = raw.execution_options(
@@ -83,7 +85,7 @@ class Database:
         token: list[int] = []
         for path in (self.url.database, self.url.database + "-wal"):
             try:
-                stat = os.stat(path)
+                stat = Path(path).stat()
             except FileNotFoundError:
                 token += (0, 0)
             else:

@@ -100,6 +100,11 @@ class IndexRecord:
     rows: int
     covered: frozenset[str]
 
+    @property
+    def view(self) -> tuple[str, str | None, str | None]:
+        """What it indexes: the space, the route of a translated view, and its form."""
+        return self.space, self.translator_id, self.execution
+
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,7 +30,10 @@ metadata = MetaData(
 
 def _belongs_to_collection() -> Column[str]:
     return Column(
-        "collection_id", ForeignKey("collections.id", ondelete="CASCADE"), nullable=False, index=True
+        "collection_id",
+        ForeignKey("collections.id", ondelete="CASCADE"),
+        nullable=False,
+        index=True,
     )
 
 
@@ -65,7 +68,7 @@ versions = Table(
     _belongs_to_collection(),
     Column("version", BigInteger, nullable=False),
     Column("committed_at", DateTime(timezone=True), nullable=False),
-    Column("operation", String(100), nullable=False),
+    Column("operation", Text, nullable=False),
     Column("rows", BigInteger, nullable=False),
     UniqueConstraint("collection_id", "version", name="uq_versions_version"),
 )

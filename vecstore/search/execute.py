@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,13 +13,14 @@ from vecstore.indexes.base import Index
 from vecstore.indexes.exact import Block, exact_search
 from vecstore.rows import RowSet
 from vecstore.search.plan import Plan, Source
-from vecstore.search.scoring import Answer, merge, rank_shortlist
+from vecstore.search.scoring import Answer, merge, rank_shortlist, score_table
 from vecstore.search.views import View, unit_rows
 from vecstore.snapshot import Snapshot
+from vecstore.spaces import Space
 from vecstore_translators import Translator
 from vecstore_translators.calibration import ScoreCalibration
 
-__all__ = ["OpenSource", "PreparedPlan"]
+__all__ = ["OpenSource", "PreparedPlan", "Reference"]
 
 # A filtered source this small is cheaper to scan than to search through an index, and exact.
 SCAN_BELOW = 10_000
@@ -29,6 +30,21 @@ MIN_RESCORE_DEPTH = 200
 
 Queries = Mapping[str, NDArray[np.float32]]
 Found = tuple[NDArray[np.float32], NDArray[np.int64]]
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Reference:
+    """Items with native vectors in a source's space and in the ranking space, row-aligned.
+
+    Attributes
+    ----------
+    own : ndarray of shape (m, d_s), float32
+    wanted : ndarray of shape (m, d_t), float32
+    """
+
+    own: NDArray[np.float32]
+    wanted: NDArray[np.float32]
 
 
 @final
@@ -48,25 +64,36 @@ class OpenSource:
         The route as one map.
     shortlister : Translator or None
         A query-side map that may replace the transposed map in a rescored shortlist.
-    calibration : ScoreCalibration
-        Brings the scores to the scale of the ranking space.
+    reference : Reference or None
+        Brings the scores to the scale of the ranking space, where they are not on it.
     """
 
     source: Source
     view: View
     blocks: tuple[Block, ...]
-    index: Index | None = None
+    index: Index[Any] | None = None
     indexed: RowSet
     translator: Translator | None = None
     shortlister: Translator | None = None
-    calibration: ScoreCalibration
+    reference: Reference | None = None
 
     def search(self, queries: Queries, k: int, allowed: RowSet | None) -> Found:
         """Return the k best rows of this source by the score of its view."""
+        return self.nearest(self.view.queries(self._own_queries(queries)), k, allowed)
+
+    def calibrated(
+        self, scores: NDArray[np.float32], queries: Queries, target: Space
+    ) -> NDArray[np.float32]:
+        """Bring this source's scores to the scale of the ranking space."""
+        if self.reference is None:
+            return scores
+        own = score_table(self._own_queries(queries), self.reference.own, self.source.space.space)
+        wanted = score_table(queries[target.name], self.reference.wanted, target)
+        return ScoreCalibration.fit(own, wanted)(scores)
+
+    def _own_queries(self, queries: Queries) -> NDArray[np.float32]:
         own = queries[self.source.query_space]
-        if self.source.kind == "query":
-            own = self.mapped_queries(own, self.translator)
-        return self.nearest(self.view.queries(own), k, allowed)
+        return self.mapped_queries(own, self.translator) if self.source.kind == "query" else own
 
     def mapped_queries(
         self, queries: NDArray[np.float32], translator: Translator | None
@@ -149,7 +176,7 @@ class PreparedPlan:
                 scores, row_ids = source.search(queries, k, allowed)
             if len(self._sources) > 1:
                 # A source alone is the single-space answer and keeps its scores untouched.
-                scores = source.calibration(scores)
+                scores = source.calibrated(scores, queries, self.plan.target.space)
             answers.append(Answer.of_source(number, scores, row_ids))
         return merge(answers or [_nothing(queries, k)], k)
 

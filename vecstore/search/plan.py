@@ -128,7 +128,9 @@ class Plan:
             lines.append(f"  {len(source.rows):>12,} {share:7.2%}  {source.describe()}  [{kind}]")
         if len(self.unserved):
             share = len(self.unserved) / max(self.live, 1)
-            lines.append(f"  {len(self.unserved):>12,} {share:7.2%}  not served: no vector or no route")
+            lines.append(
+                f"  {len(self.unserved):>12,} {share:7.2%}  not served: no vector or no route"
+            )
         return "\n".join(lines)
 
 

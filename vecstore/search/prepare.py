@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -11,18 +12,21 @@ from vecstore.errors import UnsupportedOperationError
 from vecstore.indexes.base import Index
 from vecstore.indexes.exact import Block
 from vecstore.rows import RowSet
-from vecstore.search.execute import OpenSource, PreparedPlan
+from vecstore.search.execute import OpenSource, PreparedPlan, Reference
 from vecstore.search.plan import Plan, Source, shortest_route
 from vecstore.search.views import View
 from vecstore.snapshot import LiveVectors, Snapshot
 from vecstore.spaces import Space
-from vecstore.translation import Translators, calibration
+from vecstore.translation import Translators
 from vecstore_translators import Translator
-from vecstore_translators.calibration import ScoreCalibration
 
 __all__ = ["OpenIndex", "prepare", "source_view"]
 
-OpenIndex = tuple[IndexRecord, Index]
+# Fewer shared items say nothing about a scale; more than these only cost time.
+MIN_REFERENCE = 20
+MAX_REFERENCE = 1024
+
+OpenIndex = tuple[IndexRecord, Index[Any]]
 
 
 def prepare(
@@ -30,7 +34,6 @@ def prepare(
     snapshot: Snapshot,
     *,
     translators: Translators,
-    directory: str,
     indexes: Sequence[OpenIndex] = (),
     rescore_depth: int | None = None,
 ) -> PreparedPlan:
@@ -38,8 +41,6 @@ def prepare(
 
     Parameters
     ----------
-    directory : str
-        The collection's folder, where caches of translated vectors live.
     indexes : sequence of (IndexRecord, Index)
         Open indexes of the collection.
     rescore_depth : int, optional
@@ -58,12 +59,12 @@ def prepare(
             OpenSource(
                 source=source,
                 view=view,
-                blocks=_blocks(source, view, live, snapshot, directory),
+                blocks=_blocks(source, view, live, snapshot),
                 index=best[1] if best is not None and len(covered) else None,
                 indexed=covered,
                 translator=translator,
                 shortlister=_shortlister(source, plan, translator, snapshot, translators),
-                calibration=_calibration(source, plan.target.space.name, snapshot),
+                reference=_reference(source, plan.target.space.name, snapshot),
             )
         )
     return PreparedPlan(plan, snapshot, opened, rescore_depth=rescore_depth)
@@ -85,7 +86,7 @@ def source_view(
 
 
 def _blocks(
-    source: Source, view: View, live: Sequence[LiveVectors], snapshot: Snapshot, directory: str
+    source: Source, view: View, live: Sequence[LiveVectors], snapshot: Snapshot
 ) -> tuple[Block, ...]:
     """Return the source's rows as blocks; files without any of them are left out."""
     whole = len(source.rows) == len(snapshot.native(source.space.space.name))
@@ -99,7 +100,9 @@ def _blocks(
             blocks.append(
                 Block(
                     row_ids=vectors.segment.row_ids,
-                    vectors=view.vectors(vectors, snapshot.cache, directory),
+                    vectors=view.vectors(
+                        vectors, snapshot.cache, snapshot.state.collection.directory
+                    ),
                     keep=keep,
                     unit_norm=view.unit_norm,
                 )
@@ -122,9 +125,7 @@ def _best_index(
     return best
 
 
-def _covered_rows(
-    best: OpenIndex | None, live: Sequence[LiveVectors], rows: RowSet
-) -> RowSet:
+def _covered_rows(best: OpenIndex | None, live: Sequence[LiveVectors], rows: RowSet) -> RowSet:
     """Return the source's rows whose live vector lies in a file that the index covers.
 
     A vector that was replaced since lies in a newer file, so the index's copy of it is never
@@ -160,20 +161,17 @@ def _shortlister(
     return None
 
 
-def _calibration(source: Source, target: str, snapshot: Snapshot) -> ScoreCalibration:
-    """Return how a source's scores come to the scale of the ranking space.
+def _reference(source: Source, target: str, snapshot: Snapshot) -> Reference | None:
+    """Return items native in both spaces, on which foreign scores find the target's scale.
 
-    Forward-mapped scores are on that scale already. Scores of another space, or of a mapped
-    query, are brought to it by what was measured on the pairs when a translator was fitted.
+    Forward-mapped scores are on that scale already.
     """
     name = source.space.space.name
     if source.kind == "forward" or name == target:
-        return ScoreCalibration()
-    if source.kind == "query":
-        return calibration(source.route[0], "query")
-    for record in reversed(snapshot.state.translators):
-        if (record.source, record.target) == (name, target):
-            return calibration(record, "source")
-        if (record.source, record.target) == (target, name):
-            return calibration(record, "target")
-    return ScoreCalibration()
+        return None
+    rows = (snapshot.native(name) & snapshot.native(target)).to_array()
+    if len(rows) < MIN_REFERENCE:
+        return None
+    if len(rows) > MAX_REFERENCE:
+        rows = np.sort(np.random.default_rng(0).choice(rows, MAX_REFERENCE, replace=False))
+    return Reference(own=snapshot.gather(name, rows), wanted=snapshot.gather(target, rows))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vecstore.spaces import Space
 
-__all__ = ["Answer", "merge", "rank_shortlist"]
+__all__ = ["Answer", "merge", "rank_shortlist", "score_table"]
 
 
 @final
@@ -95,3 +95,17 @@ def rank_shortlist(
     scores[shortlist < 0] = -np.inf
     order = np.lexsort((shortlist, -scores), axis=1)
     return np.take_along_axis(scores, order, axis=1), np.take_along_axis(shortlist, order, axis=1)
+
+
+def score_table(
+    queries: NDArray[np.float32], vectors: NDArray[np.float32], space: Space
+) -> NDArray[np.float32]:
+    """Return all scores of a few vectors, ndarray of shape (queries, vectors), float32."""
+    products: NDArray[np.float32] = queries @ vectors.T
+    if space.metric != "l2":
+        return products
+    squares = np.einsum("ij,ij->i", queries, queries)[:, None]
+    products *= 2
+    products -= squares
+    products -= np.einsum("ij,ij->i", vectors, vectors)[None, :]
+    return products

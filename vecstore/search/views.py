@@ -133,6 +133,7 @@ class View:
             return VectorSegment(row_ids=live.segment.row_ids, vectors=vectors)
         made = self._open_cached(live, cache, path, labels)
         return made or VectorSegment(row_ids=live.segment.row_ids, vectors=vectors)
+
     def _open_cached(
         self, live: LiveVectors, cache: SegmentCache, path: str, labels: dict[str, str]
     ) -> VectorSegment | None:

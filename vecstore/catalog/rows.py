@@ -1,0 +1,186 @@
+"""Rows of the catalog's tables and the values they stand for, in both directions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+from sqlalchemy import Connection, Row, and_, delete, insert, update
+
+from vecstore.catalog import tables
+from vecstore.catalog.records import (
+    Changes,
+    FileRecord,
+    IndexRecord,
+    SpaceRecord,
+    TranslatorRecord,
+)
+from vecstore.spaces import EncodingProfile, Space
+from vecstore.storage.root import StoredFile
+
+__all__ = [
+    "file_record",
+    "index_record",
+    "record_schema",
+    "record_version",
+    "space_record",
+    "translator_record",
+    "write_changes",
+]
+
+
+def write_changes(
+    connection: Connection, collection_id: str, version: int, changes: Changes
+) -> None:
+    """Write the rows of one commit."""
+    common: dict[str, Any] = {"collection_id": collection_id, "added_version": version}
+    if changes.add_files:
+        connection.execute(
+            insert(tables.files),
+            [
+                {
+                    "id": f.id,
+                    "kind": f.kind,
+                    "space_id": f.space_id,
+                    "rows": f.rows,
+                    "min_row_id": f.min_row_id,
+                    "max_row_id": f.max_row_id,
+                    "position": position,
+                    **asdict(f.file),
+                    **common,
+                }
+                for position, f in enumerate(changes.add_files)
+            ],
+        )
+    for record in changes.add_spaces:
+        values = asdict(record.space)
+        connection.execute(
+            insert(tables.spaces).values(
+                id=record.id,
+                directory=record.directory,
+                generation=record.generation,
+                fingerprint=record.space.fingerprint,
+                **values,
+                **common,
+            )
+        )
+    for translator in changes.add_translators:
+        values = asdict(translator)
+        values.pop("added_version")
+        connection.execute(insert(tables.translators).values(**values, **common))
+    for table, gone in (
+        (tables.files, changes.remove_files),
+        (tables.spaces, changes.remove_spaces),
+        (tables.translators, changes.remove_translators),
+    ):
+        if gone:
+            connection.execute(
+                update(table).where(table.c.id.in_(gone)).values(removed_version=version)
+            )
+    if changes.schema is not None:
+        record_schema(connection, collection_id, version, changes.schema)
+    if changes.checkpoint is not None:
+        job, state = changes.checkpoint
+        where = and_(
+            tables.checkpoints.c.collection_id == collection_id, tables.checkpoints.c.job == job
+        )
+        connection.execute(delete(tables.checkpoints).where(where))
+        connection.execute(
+            insert(tables.checkpoints).values(
+                collection_id=collection_id, job=job, state=dict(state)
+            )
+        )
+    record_version(connection, collection_id, version, changes.operation, changes.rows)
+
+
+def record_schema(
+    connection: Connection, collection_id: str, version: int, schema: pa.Schema
+) -> None:
+    """Write the schema that a version introduces."""
+    connection.execute(
+        insert(tables.schemas).values(
+            collection_id=collection_id,
+            version=version,
+            arrow_schema=schema.serialize().to_pybytes(),
+        )
+    )
+
+
+def record_version(
+    connection: Connection, collection_id: str, version: int, operation: str, rows: int
+) -> None:
+    """Write the history entry of a commit."""
+    connection.execute(
+        insert(tables.versions).values(
+            collection_id=collection_id,
+            version=version,
+            committed_at=datetime.now(UTC),
+            operation=operation,
+            rows=rows,
+        )
+    )
+
+
+def _stored_file(row: Row[Any] | Mapping[str, Any]) -> StoredFile:
+    values = row if isinstance(row, Mapping) else row._mapping
+    return StoredFile(path=values["path"], size=values["size"], checksum=values["checksum"])
+
+
+def space_record(row: Row[Any]) -> SpaceRecord:
+    """Read a space."""
+    space = Space(
+        name=row.name,
+        dim=row.dim,
+        metric=row.metric,
+        model=row.model,
+        revision=row.revision,
+        dtype=row.dtype,
+        profile=EncodingProfile(**row.profile),
+        supersedes=row.supersedes,
+    )
+    return SpaceRecord(id=row.id, space=space, directory=row.directory, generation=row.generation)
+
+
+def file_record(row: Row[Any]) -> FileRecord:
+    """Read a file."""
+    return FileRecord(
+        id=row.id,
+        kind=row.kind,
+        file=_stored_file(row),
+        rows=row.rows,
+        min_row_id=row.min_row_id,
+        max_row_id=row.max_row_id,
+        space_id=row.space_id,
+        added_version=row.added_version,
+    )
+
+
+def translator_record(row: Row[Any]) -> TranslatorRecord:
+    """Read a translator."""
+    return TranslatorRecord(
+        id=row.id,
+        source=row.source,
+        target=row.target,
+        family=row.family,
+        files={name: _stored_file(file) for name, file in row.files.items()},
+        report=row.report,
+        added_version=row.added_version,
+    )
+
+
+def index_record(row: Row[Any]) -> IndexRecord:
+    """Read an index."""
+    return IndexRecord(
+        id=row.id,
+        space=row.space,
+        translator_id=row.translator_id,
+        execution=row.execution,
+        kind=row.kind,
+        parameters=row.parameters,
+        file=_stored_file(row),
+        rows=row.rows,
+        covered=frozenset(row.covered),
+    )

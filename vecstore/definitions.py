@@ -1,0 +1,84 @@
+"""Commits that define things: spaces and translators come and go; rows stay as they are."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+
+from vecstore.catalog import Changes, SpaceRecord, TranslatorRecord
+from vecstore.errors import AlreadyExistsError, NotFoundError
+from vecstore.names import slug
+from vecstore.snapshot import Snapshot
+from vecstore.spaces import Space
+
+__all__ = ["add_space", "add_translator", "remove_space", "remove_translator"]
+
+Build = Callable[[Snapshot], Changes]
+
+
+def add_space(space: Space) -> Build:
+    """Create a space, one generation after the one it supersedes."""
+    space_id = uuid.uuid4().hex
+
+    def build(snapshot: Snapshot) -> Changes:
+        if space.name in snapshot.spaces:
+            known = snapshot.spaces[space.name].space
+            raise AlreadyExistsError(
+                f"collection {snapshot.state.collection.name!r} has a space {space.name!r} "
+                f"already ({known.describe()}); choose another name"
+            )
+        older = 0 if space.supersedes is None else snapshot.space(space.supersedes).generation
+        record = SpaceRecord(
+            id=space_id,
+            space=space,
+            directory=f"{slug(space.name)}-{space_id[:8]}",
+            generation=older + 1,
+        )
+        return Changes(operation=f"create space {space.name}", add_spaces=(record,))
+
+    return build
+
+
+def remove_space(name: str) -> Build:
+    """Drop a space with its vectors and the translators that start or end in it."""
+
+    def build(snapshot: Snapshot) -> Changes:
+        record = snapshot.space(name)
+        state = snapshot.state
+        return Changes(
+            operation=f"drop space {name}",
+            remove_spaces=(record.id,),
+            remove_files=tuple(f.id for f in state.files if f.space_id == record.id),
+            remove_translators=tuple(
+                t.id for t in state.translators if name in (t.source, t.target)
+            ),
+        )
+
+    return build
+
+
+def add_translator(record: TranslatorRecord, spaces: tuple[Space, Space]) -> Build:
+    """Store a fitted translator, if its spaces are still those it was fitted for."""
+
+    def build(snapshot: Snapshot) -> Changes:
+        for space in spaces:
+            snapshot.space(space.name).space.require_same(space)
+        operation = f"fit translator {record.source} -> {record.target}"
+        return Changes(operation=operation, add_translators=(record,))
+
+    return build
+
+
+def remove_translator(translator_id: str) -> Build:
+    """Forget a translator."""
+
+    def build(snapshot: Snapshot) -> Changes:
+        known = [t.id for t in snapshot.state.translators]
+        if translator_id not in known:
+            raise NotFoundError(
+                f"collection {snapshot.state.collection.name!r} has no translator "
+                f"{translator_id!r}; it has {', '.join(known) or 'none'}"
+            )
+        return Changes(operation="drop translator", remove_translators=(translator_id,))
+
+    return build

@@ -1,0 +1,129 @@
+"""What a caller passes to a write, as checked arrays: nothing is written before this is done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias, final
+
+import pyarrow as pa
+from numpy.typing import ArrayLike, NDArray
+
+from vecstore.errors import InvalidArgumentError, UnpairedRowsError
+from vecstore.ids import Ids, as_ids, check_unique
+from vecstore.metadata import Metadata, as_metadata
+from vecstore.snapshot import Snapshot
+from vecstore.spaces import Space
+
+__all__ = ["Documents", "Rows", "Vectors", "checked_rows", "require_space"]
+
+Vectors: TypeAlias = ArrayLike | Mapping[str, ArrayLike]
+Documents: TypeAlias = Sequence[str | None] | pa.Array | pa.ChunkedArray
+
+MAX_BATCH = 1_000_000
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Rows:
+    """Row-aligned input of one write.
+
+    Attributes
+    ----------
+    ids : string array, unique
+    vectors : dict of space name to ndarray of shape (n, dim), as the space stores it
+    documents : string array, null where an item has none
+    metadata : table of n rows, or without columns
+    """
+
+    ids: pa.Array
+    vectors: Mapping[str, NDArray[Any]]
+    documents: pa.Array
+    metadata: pa.Table
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def checked_rows(
+    snapshot: Snapshot,
+    *,
+    ids: Ids,
+    vectors: Vectors | None,
+    space: str | Space | None,
+    documents: Documents | None = None,
+    metadata: Metadata | None = None,
+) -> Rows:
+    """Check the input of a write against the collection; the errors are those of ``upsert``."""
+    wanted = as_ids(ids)
+    check_unique(wanted)
+    if len(wanted) > MAX_BATCH:
+        raise InvalidArgumentError(
+            f"expected at most {MAX_BATCH:,} rows in one call, got {len(wanted):,}; "
+            "write in batches"
+        )
+    prepared = {
+        name: snapshot.space(name).space.prepare(rows)
+        for name, rows in _by_space(snapshot, vectors, space).items()
+    }
+    for name, rows in prepared.items():
+        _require_paired(len(wanted), len(rows), f"vectors in space {name!r}")
+    return Rows(
+        ids=wanted,
+        vectors=prepared,
+        documents=_as_documents(documents, rows=len(wanted)),
+        metadata=as_metadata(metadata, rows=len(wanted)),
+    )
+
+
+def require_space(snapshot: Snapshot, space: str | Space) -> str:
+    """Return a space's name; a Space object must be the one the collection has."""
+    if isinstance(space, Space):
+        snapshot.space(space.name).space.require_same(space)
+        return space.name
+    return snapshot.space(space).space.name
+
+
+def _by_space(
+    snapshot: Snapshot, vectors: Vectors | None, space: str | Space | None
+) -> dict[str, ArrayLike]:
+    """Return vectors by space name; refuse what does not say whose they are."""
+    if vectors is None:
+        return {}
+    if isinstance(vectors, Mapping):
+        if space is not None:
+            raise InvalidArgumentError("vectors by space name need no space=; got both")
+        return dict(vectors)
+    if space is None:
+        known = list(snapshot.spaces)
+        if len(known) != 1:
+            raise InvalidArgumentError(
+                "say which space the vectors belong to with space=; the collection has "
+                f"{', '.join(map(repr, known)) or 'none yet, see create_space'}"
+            )
+        space = known[0]
+    return {require_space(snapshot, space): vectors}
+
+
+def _as_documents(documents: Documents | None, *, rows: int) -> pa.Array:
+    if documents is None:
+        return pa.nulls(rows, pa.string())
+    try:
+        if isinstance(documents, pa.ChunkedArray):
+            documents = documents.combine_chunks()
+        array = (
+            documents.cast(pa.string())
+            if isinstance(documents, pa.Array)
+            else pa.array(documents, type=pa.string())
+        )
+    except (pa.ArrowException, TypeError, UnicodeError) as error:
+        raise InvalidArgumentError(f"expected documents to be strings or None: {error}") from error
+    _require_paired(rows, len(array), "documents")
+    return array
+
+
+def _require_paired(expected: int, got: int, what: str) -> None:
+    if expected != got:
+        raise UnpairedRowsError(
+            f"expected {what} for {expected} ids, got {got}; rows must be aligned"
+        )

@@ -1,0 +1,80 @@
+"""LatestVersion: the newest version of a collection, kept fresh without SQL per query."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import final
+
+from vecstore.catalog import Catalog, CollectionRecord
+from vecstore.indexing import IndexFiles
+from vecstore.snapshot import SegmentCache, Snapshot
+from vecstore.storage.root import DataRoot
+from vecstore.translation import Translators
+from vecstore.version import OpenVersion
+
+__all__ = ["LatestVersion"]
+
+
+@final
+class LatestVersion:
+    """Opens versions of one collection and knows which is the newest. Thread-safe.
+
+    What versions have in common is shared: mapped files, opened translators and indexes.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        root: DataRoot,
+        record: CollectionRecord,
+        *,
+        refresh_interval: float,
+    ) -> None:
+        self.cache = SegmentCache(root)
+        self.translators = Translators(root)
+        self._index_files = IndexFiles(root)
+        self._catalog = catalog
+        self._id = record.id
+        self._refresh_interval = refresh_interval
+        self._lock = threading.RLock()
+        self._version: OpenVersion | None = None
+        self._token: tuple[int, ...] | None = None
+        self._checked_at = 0.0
+
+    def get(self) -> OpenVersion:
+        """Return the newest version as far as a look at the clock or two files can tell."""
+        with self._lock:
+            token = self._catalog.change_token()
+            age = time.monotonic() - self._checked_at
+            fresh = token == self._token if token else age < self._refresh_interval
+            if self._version is not None and fresh:
+                return self._version
+            return self.refresh()
+
+    def refresh(self) -> OpenVersion:
+        """Ask the catalog and return the newest version."""
+        with self._lock:
+            # The token is taken first: what is committed after it shows in the next one.
+            token, checked_at = self._catalog.change_token(), time.monotonic()
+            number = self._catalog.version(self._id)
+            indexes = tuple(self._catalog.indexes(self._id))
+            version = self._version
+            if version is None or version.snapshot.version != number:
+                version = self.at(None)
+            elif version.indexes != indexes:
+                version = self._open(version.snapshot)
+            self._version, self._token, self._checked_at = version, token, checked_at
+            return version
+
+    def at(self, number: int | None) -> OpenVersion:
+        """Open a version by its number, or the newest."""
+        return self._open(Snapshot(self._catalog.state(self._id, number), self.cache))
+
+    def _open(self, snapshot: Snapshot) -> OpenVersion:
+        return OpenVersion(
+            snapshot,
+            translators=self.translators,
+            index_files=self._index_files,
+            indexes=tuple(self._catalog.indexes(self._id)),
+        )

@@ -1,0 +1,73 @@
+"""OpenVersion: one version of a collection with everything a search of it keeps open."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any, final
+
+from vecstore.catalog import IndexRecord
+from vecstore.indexing import IndexFiles
+from vecstore.search.execute import PreparedPlan
+from vecstore.search.plan import Execution, make_plan
+from vecstore.search.prepare import prepare
+from vecstore.snapshot import Snapshot
+from vecstore.translation import Translators
+
+__all__ = ["OpenVersion"]
+
+
+@final
+class OpenVersion:
+    """A snapshot and its prepared plans. Thread-safe.
+
+    A plan is prepared once for each form of search (spaces and execution) and then serves
+    every query of that form: no SQL, no file opening, no planning on the way.
+    """
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        *,
+        translators: Translators,
+        index_files: IndexFiles,
+        indexes: tuple[IndexRecord, ...],
+    ) -> None:
+        self.snapshot = snapshot
+        self.indexes = indexes
+        self._translators = translators
+        self._index_files = index_files
+        self._lock = threading.Lock()
+        self._plans: dict[Any, PreparedPlan] = {}
+
+    def prepared(
+        self,
+        target: str,
+        query_spaces: Sequence[str],
+        *,
+        execution: Execution | None,
+        rescore_depth: int | None = None,
+        allow_partial: bool = False,
+    ) -> PreparedPlan:
+        """Return the plan for a form of search, opened."""
+        key = (target, frozenset(query_spaces), execution, rescore_depth, allow_partial)
+        with self._lock:
+            prepared = self._plans.get(key)
+        if prepared is None:
+            plan = make_plan(
+                self.snapshot,
+                target=target,
+                query_spaces=query_spaces,
+                execution=execution,
+                allow_partial=allow_partial,
+            )
+            prepared = prepare(
+                plan,
+                self.snapshot,
+                translators=self._translators,
+                indexes=self._index_files.open(self.indexes),
+                rescore_depth=rescore_depth,
+            )
+            with self._lock:
+                self._plans[key] = prepared
+        return prepared
