@@ -24,7 +24,8 @@ from vecstore.indexing import build_index, index_view
 from vecstore.inputs import Documents, Vectors, checked_rows
 from vecstore.latest import LatestVersion
 from vecstore.metadata import Metadata
-from vecstore.reading import CollectionVersion
+from vecstore.reading import CollectionVersion, Readable
+from vecstore.search.cascade import CascadeAnswer
 from vecstore.search.plan import Execution
 from vecstore.snapshot import Snapshot
 from vecstore.spaces import EncodingProfile, Metric, Space, VectorType
