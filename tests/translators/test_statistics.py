@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -30,7 +32,13 @@ def make_pairs(
 def direct(X: NDArray[np.float64], Y: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
     """The two-pass textbook answer."""
     x, y = X - X.mean(axis=0), Y - Y.mean(axis=0)
-    return dict(mean_x=X.mean(axis=0), mean_y=Y.mean(axis=0), xx=x.T @ x, xy=x.T @ y, yy=y.T @ y)
+    return {
+        "mean_x": X.mean(axis=0),
+        "mean_y": Y.mean(axis=0),
+        "xx": x.T @ x,
+        "xy": x.T @ y,
+        "yy": y.T @ y,
+    }
 
 
 def assert_equal(
@@ -111,7 +119,7 @@ def test_a_stream_in_any_blocks_is_the_whole_and_folds_sum_to_it(
 ) -> None:
     X, Y = make_pairs(60, mean=3.0)
     edges = [0, *sorted(cuts), 60]
-    blocks = [(X[a:b], Y[a:b]) for a, b in zip(edges, edges[1:], strict=False)]
+    blocks = [(X[a:b], Y[a:b]) for a, b in pairwise(edges)]
     assert_equal(PairStatistics.from_blocks(blocks), direct(X, Y))
     parts = PairStatistics.folds_from_blocks(blocks, folds=folds)
     assert len(parts) == folds
@@ -129,7 +137,7 @@ def test_reversed_is_the_other_direction() -> None:
 def test_uncentered_moments_are_about_zero() -> None:
     X, Y = make_pairs(20, mean=2.0)
     raw = PairStatistics.from_arrays(X, Y).uncentered()
-    zeros = dict(mean_x=np.zeros(4), mean_y=np.zeros(3))
+    zeros = {"mean_x": np.zeros(4), "mean_y": np.zeros(3)}
     assert_equal(raw, {**zeros, "xx": X.T @ X, "xy": X.T @ Y, "yy": Y.T @ Y})
 
 

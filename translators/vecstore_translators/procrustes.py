@@ -13,6 +13,9 @@ from vecstore_translators.base import AffineFamily
 from vecstore_translators.errors import TooFewPairsError
 from vecstore_translators.statistics import Float64Array, PairStatistics
 
+_RANK_TOLERANCE = 1e-9
+"""Singular values below this share of the largest come from directions no pair spans."""
+
 
 @final
 @dataclass(frozen=True, slots=True)
@@ -69,8 +72,17 @@ class Procrustes(AffineFamily):
         )
 
 
-def scaled_rotation(moments: PairStatistics) -> tuple[Float64Array, float]:
+def scaled_rotation(
+    moments: PairStatistics, *, seen_only: bool = False
+) -> tuple[Float64Array, float]:
     """Return R = U Vᵀ of the moment XᵀY = U S Vᵀ, and the least-squares scale tr(S) / tr(XᵀX).
+
+    Parameters
+    ----------
+    moments : PairStatistics
+    seen_only : bool
+        Leave out the directions that the pairs do not span (fewer pairs than dimensions).
+        A rotation must send them somewhere, and that choice is arbitrary.
 
     Returns
     -------
@@ -80,4 +92,7 @@ def scaled_rotation(moments: PairStatistics) -> tuple[Float64Array, float]:
     """
     left, singular, right = np.linalg.svd(moments.xy, full_matrices=False)
     spread = float(np.trace(moments.xx))
+    if seen_only:
+        seen = singular > _RANK_TOLERANCE * singular.max(initial=0.0)
+        left, right = left[:, seen], right[seen]
     return left @ right, float(singular.sum()) / spread if spread > 0 else 1.0

@@ -30,7 +30,9 @@ class RidgeProcrustes(AffineFamily):
 
     The minimiser of ‖XW - Y‖² + α‖W - sR‖²: where the pairs say little, the map falls back
     to the scaled rotation s R rather than to nothing. It interpolates between ridge (α → 0)
-    and scaled Procrustes (α → ∞), and pays when the two models are close relatives.
+    and scaled Procrustes (α → ∞), and pays when the two models are close relatives. With
+    fewer pairs than dimensions R covers only the directions the pairs span: a rotation of the
+    others would be arbitrary, and measurably worse than nothing.
 
     Parameters
     ----------
@@ -81,13 +83,13 @@ class RidgeProcrustes(AffineFamily):
 
     def _path(self, statistics: PairStatistics) -> Iterator[AffineMap]:
         """Yield the map of every α in turn, from one eigendecomposition and one SVD."""
-        rotation, scale = scaled_rotation(statistics)
+        rotation, scale = scaled_rotation(statistics, seen_only=True)
         return shrinkage_path(statistics, self.alphas, towards=scale * rotation)
 
     def _translator(self, statistics: PairStatistics, choice: int) -> AffineTranslator:
         """Return the map fitted on `statistics` with the chosen α."""
         alpha = self.alphas[choice]
-        rotation, scale = scaled_rotation(statistics)
+        rotation, scale = scaled_rotation(statistics, seen_only=True)
         ((weight, bias),) = shrinkage_path(statistics, (alpha,), towards=scale * rotation)
         chosen = {"alpha": alpha, "scale": scale, "pairs": statistics.n}
         return AffineTranslator(weight, bias, self.name, chosen)  # type: ignore[arg-type]

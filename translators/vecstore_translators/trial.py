@@ -135,18 +135,22 @@ class Trial:
         return self.target[self.pool]
 
     def shuffled(self, family: TranslatorFamily) -> NDArray[np.float64]:
-        """Return the overlap of a fit to wrongly paired rows.
+        """Return the overlap of a fit to wrongly paired rows, judged on wrong rows too.
 
         One fit serves: with wrong pairs there is nothing about a held-out row to have seen.
+        Judging wrong rows makes the control hold for families that do not use the pairs.
         """
-        learn = self.training
-        wrong = np.random.default_rng([self.seed, 2]).permutation(learn)
+        rng = np.random.default_rng([self.seed, 2])
         translator = family.fit(
-            self.source[learn], self.target[wrong], metric=self.metric, seed=self.seed
+            self.source[self.training],
+            self.target[rng.permutation(self.training)],
+            metric=self.metric,
+            seed=self.seed,
         )
         if self.side == "documents":
-            return self._overlap(self.queries, translator.translate(self.source[self.pool]))
-        return self._overlap(translator.translate(self.queries), self.native)
+            documents = translator.translate(self.source[rng.permutation(self.pool)])
+            return self._overlap(self.queries, documents)
+        return self._overlap(translator.translate(rng.permutation(self.queries)), self.native)
 
     def status_quo(self) -> NDArray[np.float64] | None:
         """Return the overlap of the old model's own answers with the new model's."""
