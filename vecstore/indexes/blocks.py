@@ -24,8 +24,6 @@ BlockMetric = Literal["ip", "l2"]
 
 # Moves an exponent from float16's bias (15) to float32's (127).
 _HALF_TO_SINGLE = np.float32(2.0**112)
-# Blocks of fewer rows are gathered into larger tiles: a kernel call costs more than a copy.
-_SMALL = 1024
 
 
 @final
@@ -122,7 +120,12 @@ def block_dim(blocks: Sequence[Block], expected: int) -> int:
 
 
 def tiles(
-    blocks: Sequence[Block], *, gather_bytes: int, map_rows: int | None, map_masked: bool
+    blocks: Sequence[Block],
+    *,
+    gather_bytes: int,
+    map_rows: int | None,
+    map_masked: bool,
+    map_from: int = 1024,
 ) -> Iterator[Tile]:
     """Yield every kept row once, in tiles.
 
@@ -134,10 +137,13 @@ def tiles(
         small for a call of their own.
     map_rows : int or None
         Float32 blocks are handed out as they lie, in slices of at most this many rows
-        (None: whole). Blocks of less than about a thousand are gathered instead.
+        (None: whole).
     map_masked : bool
         The kernel applies masks itself, so masked (and small) float32 blocks are handed out
         as they lie too, mask included.
+    map_from : int, default 1024
+        Blocks of fewer rows are gathered into larger tiles, unless ``map_masked``: a kernel
+        call costs more than the copy.
 
     Yields
     ------
@@ -155,7 +161,7 @@ def tiles(
     filled = 0
     for block in blocks:
         whole = block.kept == len(block)
-        if block.vectors.dtype == np.float32 and (map_masked or (whole and len(block) >= _SMALL)):
+        if block.vectors.dtype == np.float32 and (map_masked or (whole and len(block) >= map_from)):
             yield from _mapped(block, None if whole else block.keep, map_rows)
             continue
         if buffer is None:

@@ -154,7 +154,15 @@ def _scan(
             _add(top, tile, *_numpy_kernel(rows, tile, k, metric))
         return top.result()
     with nullcontext() if few else matrix_kernels(faiss):
-        for tile in tiles(blocks, gather_bytes=gather, map_rows=None, map_masked=few):
+        # A call's fixed cost grows with the queries, and with it the block worth a call.
+        source = tiles(
+            blocks,
+            gather_bytes=gather,
+            map_rows=None,
+            map_masked=few,
+            map_from=min(8192, max(1024, 8 * n_queries)),
+        )
+        for tile in source:
             selector = _selector(faiss, tile) if few else None
             _add(top, tile, *_faiss_kernel(faiss, rows, tile, k, metric, selector))
     return top.result()
