@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 import numpy as np
@@ -20,7 +20,7 @@ from vecstore.spaces import Space
 from vecstore_translators import Translator
 from vecstore_translators.calibration import ScoreCalibration
 
-__all__ = ["OpenSource", "PreparedPlan", "Reference"]
+__all__ = ["OpenSource", "PreparedPlan", "Reference", "masked"]
 
 # A filtered source this small is cheaper to scan than to search through an index, and exact.
 SCAN_BELOW = 10_000
@@ -60,6 +60,8 @@ class OpenSource:
         Exactly the source's rows.
     index : Index or None
         Finds ``indexed``, a part of the source's rows, faster.
+    unindexed : tuple of Block
+        The rest of them.
     translator : Translator or None
         The route as one map.
     shortlister : Translator or None
@@ -73,6 +75,7 @@ class OpenSource:
     blocks: tuple[Block, ...]
     index: Index[Any] | None = None
     indexed: RowSet
+    unindexed: tuple[Block, ...] = ()
     translator: Translator | None = None
     shortlister: Translator | None = None
     reference: Reference | None = None
@@ -105,40 +108,30 @@ class OpenSource:
 
     def nearest(self, queries: NDArray[np.float32], k: int, allowed: RowSet | None) -> Found:
         """Search the view: indexed rows by the index, the others exactly."""
-        rows = None if allowed is None else self.source.rows & allowed
+        if self.index is None:
+            return self._scan(self.blocks, queries, k, allowed)
         indexed = self.indexed if allowed is None else self.indexed & allowed
-        if self.index is None or (allowed is not None and len(indexed) < SCAN_BELOW):
-            return exact_search(queries, self._blocks(rows, None), k, metric=self.view.metric)
+        if allowed is not None and len(indexed) < SCAN_BELOW:
+            return self._scan(self.blocks, queries, k, allowed)
         # A mask that excludes nothing would only slow the index down.
         mask = indexed if len(indexed) < len(self.index) else None
         answers = [Answer.of_source(0, *self.index.search(queries, k, allowed=mask))]
-        if rest := self._blocks(rows, self.indexed):
-            exact = exact_search(queries, rest, k, metric=self.view.metric)
-            answers.append(Answer.of_source(1, *exact))
+        if self.unindexed:
+            answers.append(Answer.of_source(1, *self._scan(self.unindexed, queries, k, allowed)))
         merged = merge(answers, k)
         return merged.scores, merged.row_ids
 
-    def _blocks(self, rows: RowSet | None, done: RowSet | None) -> list[Block]:
-        """Return the blocks with the filter applied and finished rows masked out."""
-        if rows is None and done is None:
-            return list(self.blocks)
-        blocks = []
-        for block in self.blocks:
-            keep = np.ones(len(block.row_ids), dtype=bool) if block.keep is None else block.keep
-            if rows is not None:
-                keep = keep & rows.contains(block.row_ids)
-            if done is not None:
-                keep = keep & ~done.contains(block.row_ids)
-            if keep.any():
-                blocks.append(
-                    Block(
-                        row_ids=block.row_ids,
-                        vectors=block.vectors,
-                        keep=keep,
-                        unit_norm=block.unit_norm,
-                    )
-                )
-        return blocks
+    def _scan(
+        self,
+        blocks: Sequence[Block],
+        queries: NDArray[np.float32],
+        k: int,
+        allowed: RowSet | None,
+    ) -> Found:
+        """Search blocks exactly, under the filter."""
+        if allowed is not None:
+            blocks = masked(blocks, lambda row_ids: allowed.contains(row_ids))
+        return exact_search(queries, blocks, k, metric=self.view.metric)
 
 
 @final
@@ -203,6 +196,20 @@ class PreparedPlan:
             translated = unit_rows(translated)
         scores, row_ids = rank_shortlist(own, shortlist, rows, translated, target)
         return scores[:, :k], row_ids[:, :k]
+
+
+def masked(
+    blocks: Sequence[Block], member: Callable[[NDArray[np.int64]], NDArray[np.bool_]]
+) -> list[Block]:
+    """Return blocks with only the rows that are members; blocks without any are left out."""
+    kept = []
+    for block in blocks:
+        keep = member(block.row_ids)
+        if block.keep is not None:
+            keep &= block.keep
+        if keep.any():
+            kept.append(replace(block, keep=None if keep.all() else keep))
+    return kept
 
 
 def _nothing(queries: Queries, k: int) -> Answer:

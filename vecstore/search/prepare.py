@@ -12,7 +12,7 @@ from vecstore.errors import UnsupportedOperationError
 from vecstore.indexes.base import Index
 from vecstore.indexes.exact import Block
 from vecstore.rows import RowSet
-from vecstore.search.execute import OpenSource, PreparedPlan, Reference
+from vecstore.search.execute import OpenSource, PreparedPlan, Reference, masked
 from vecstore.search.plan import Plan, Source, shortest_route
 from vecstore.search.views import View
 from vecstore.snapshot import LiveVectors, Snapshot
@@ -52,6 +52,7 @@ def prepare(
         view = source_view(source, plan.target.space, translator, identity)
         live = snapshot.vectors(source.space.space.name)
         best = _best_index(view, live, indexes)
+        blocks = _blocks(source, view, live, snapshot)
         covered = _covered_rows(best, live, source.rows)
         if best is not None and len(covered):
             plan.indexes[number] = f"{best[0].kind} over {len(covered):,} rows"
@@ -59,9 +60,10 @@ def prepare(
             OpenSource(
                 source=source,
                 view=view,
-                blocks=_blocks(source, view, live, snapshot),
+                blocks=blocks,
                 index=best[1] if best is not None and len(covered) else None,
                 indexed=covered,
+                unindexed=_unindexed(blocks, covered),
                 translator=translator,
                 shortlister=_shortlister(source, plan, translator, snapshot, translators),
                 reference=_reference(source, plan.target.space.name, snapshot),
@@ -89,25 +91,21 @@ def _blocks(
     source: Source, view: View, live: Sequence[LiveVectors], snapshot: Snapshot
 ) -> tuple[Block, ...]:
     """Return the source's rows as blocks; files without any of them are left out."""
+    directory = snapshot.state.collection.directory
     whole = len(source.rows) == len(snapshot.native(source.space.space.name))
     blocks = []
     for vectors in live:
-        keep = vectors.keep
-        if not whole:
-            here = source.rows.contains(vectors.segment.row_ids)
-            keep = here if keep is None else here & keep
-        if keep is None or keep.any():
-            blocks.append(
-                Block(
-                    row_ids=vectors.segment.row_ids,
-                    vectors=view.vectors(
-                        vectors, snapshot.cache, snapshot.state.collection.directory
-                    ),
-                    keep=keep,
-                    unit_norm=view.unit_norm,
-                )
+        if not (whole or source.rows.contains(vectors.live_row_ids).any()):
+            continue  # spares translating a file that other sources serve
+        blocks.append(
+            Block(
+                row_ids=vectors.segment.row_ids,
+                vectors=view.vectors(vectors, snapshot.cache, directory),
+                keep=vectors.keep,
+                unit_norm=view.unit_norm,
             )
-    return tuple(blocks)
+        )
+    return tuple(blocks if whole else masked(blocks, source.rows.contains))
 
 
 def _best_index(
@@ -135,6 +133,10 @@ def _covered_rows(best: OpenIndex | None, live: Sequence[LiveVectors], rows: Row
         return RowSet.of([])
     parts = [v.live_row_ids for v in live if v.record.id in best[0].covered]
     return RowSet.of(np.concatenate(parts)) & rows
+
+
+def _unindexed(blocks: tuple[Block, ...], covered: RowSet) -> tuple[Block, ...]:
+    return tuple(masked(blocks, lambda row_ids: ~covered.contains(row_ids)))
 
 
 def _shortlister(
