@@ -117,22 +117,25 @@ def _best_index(
     wanted = (view.record.space.name, view.translator_id, form)
     best, most = None, 0
     for record, index in indexes:
-        rows = sum(present.get(file, 0) for file in record.covered)
-        if (record.space, record.translator_id, record.execution) == wanted and rows > most:
+        # An older version lacks some of the files: there the index may hold another vector of
+        # a row than the version shows.
+        fits = record.view == wanted and record.covered <= present.keys()
+        rows = sum(present[file] for file in record.covered) if fits else 0
+        if rows > most:
             best, most = (record, index), rows
     return best
 
 
 def _covered_rows(best: OpenIndex | None, live: Sequence[LiveVectors], rows: RowSet) -> RowSet:
-    """Return the source's rows whose live vector lies in a file that the index covers.
+    """Return the source's rows that the index holds with the vector that lives.
 
-    A vector that was replaced since lies in a newer file, so the index's copy of it is never
-    among them.
+    A vector that was replaced since lies in a newer file than the index covers; a row that was
+    dead when the index was built is not inside, although an older version may show it.
     """
     if best is None:
         return RowSet.of([])
     parts = [v.live_row_ids for v in live if v.record.id in best[0].covered]
-    return RowSet.of(np.concatenate(parts)) & rows
+    return RowSet.of(np.concatenate(parts)) & RowSet.of(best[1].row_ids) & rows
 
 
 def _unindexed(blocks: tuple[Block, ...], covered: RowSet) -> tuple[Block, ...]:
