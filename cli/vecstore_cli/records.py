@@ -1,0 +1,124 @@
+"""What the commands show of things: the stable shapes of --json, one function per thing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from vecstore import Collection, CollectionVersion, Hit, Item
+from vecstore.catalog import IndexRecord, TranslatorRecord, VersionRecord
+from vecstore.reading import SpaceStatus
+
+__all__ = [
+    "collection_record",
+    "hit_record",
+    "index_record",
+    "item_record",
+    "space_record",
+    "translator_record",
+    "version_record",
+]
+
+
+def collection_record(collection: Collection, version: CollectionVersion) -> dict[str, Any]:
+    """Return everything `vecstore info` says about a collection."""
+    state = version.snapshot.state
+    sizes: dict[str, int] = {"items": 0, "vectors": 0, "deletes": 0}
+    for file in state.files:
+        sizes[file.kind] += file.file.size
+    sizes["translators"] = sum(_size(t) for t in version.translators)
+    sizes["indexes"] = sum(i.file.size for i in version.index_records)
+    return {
+        "name": collection.name,
+        "version": version.version,
+        "items": len(version),
+        "columns": {field.name: str(field.type) for field in version.schema},
+        "spaces": [space_record(status) for status in version.spaces.values()],
+        "translators": [translator_record(t) for t in version.translators],
+        "indexes": [index_record(i) for i in version.index_records],
+        "bytes": sizes,
+    }
+
+
+def space_record(status: SpaceStatus) -> dict[str, Any]:
+    """Return a space with its coverage."""
+    space = status.space
+    return {
+        "name": space.name,
+        "dim": space.dim,
+        "metric": space.metric,
+        "dtype": space.dtype,
+        "model": space.model,
+        "revision": space.revision,
+        "supersedes": space.supersedes,
+        "generation": status.generation,
+        "native": status.native,
+        "coverage": status.coverage,
+        "fingerprint": space.fingerprint,
+    }
+
+
+def translator_record(translator: TranslatorRecord) -> dict[str, Any]:
+    """Return a translator with what was measured when it was fitted."""
+    report = translator.report
+    return {
+        "id": translator.id,
+        "source": translator.source,
+        "target": translator.target,
+        "side": report.get("side"),
+        "family": translator.family,
+        "pairs": report.get("pairs"),
+        "overlap": report.get("overlap"),
+        "version": translator.added_version,
+        "bytes": _size(translator),
+    }
+
+
+def index_record(index: IndexRecord) -> dict[str, Any]:
+    """Return an index; ``translator`` and ``execution`` are null for one of native vectors."""
+    return {
+        "id": index.id,
+        "space": index.space,
+        "kind": index.kind,
+        "translator": index.translator_id,
+        "execution": index.execution,
+        "parameters": dict(index.parameters),
+        "rows": index.rows,
+        "bytes": index.file.size,
+    }
+
+
+def version_record(version: VersionRecord) -> dict[str, Any]:
+    """Return one entry of the history."""
+    return {
+        "version": version.version,
+        "committed_at": version.committed_at,
+        "operation": version.operation,
+        "rows": version.rows,
+    }
+
+
+def item_record(item: Item, *, vectors: bool) -> dict[str, Any]:
+    """Return an item; ``vectors`` by space only if they were asked for."""
+    record = {"id": item.id, "document": item.document, "metadata": item.metadata}
+    return {**record, "vectors": item.vectors} if vectors else record
+
+
+def hit_record(rank: int, hit: Hit) -> dict[str, Any]:
+    """Return a hit; rank counts from 1."""
+    return {
+        "rank": rank,
+        "id": hit.id,
+        "score": hit.score,
+        "distance": hit.distance,
+        "provenance": hit.provenance.kind,
+        "space": hit.provenance.space,
+        "translators": hit.provenance.translators,
+        "document": hit.document,
+        "metadata": hit.metadata,
+    }
+
+
+def _size(translator: TranslatorRecord) -> int:
+    files: Iterable[Any] = translator.files.values()
+    return sum(file.size for file in files)
