@@ -152,6 +152,8 @@ def convert(
     """
     if pa.types.is_null(kind) and inferred:
         kind = infer_type(array)
+    if pa.types.is_null(kind) and array.null_count == len(array):
+        return pa.nulls(len(array)), []
     wider = [pa.float64()] if inferred and pa.types.is_int64(kind) else []
     for candidate in [kind, *wider]:
         try:

@@ -153,7 +153,7 @@ class ColumnMapping:
                 f"{file}: expected an id column {self.id or ' or '.join(ID_NAMES)!r}; {found}; "
                 "name it with mapping.id"
             )
-        vectors = self._vectors(names, file=file, found=found, spaces=spaces, space=space)
+        vectors = self._vectors(batch, file=file, found=found, spaces=spaces, space=space)
         document = None if self.document == "" else _one(self.document, DOCUMENT_NAMES, names)
         if self.document and document is None:
             raise IngestError(f"{file}: expected a document column {self.document!r}; {found}")
@@ -178,7 +178,7 @@ class ColumnMapping:
 
     def _vectors(
         self,
-        names: list[str],
+        batch: pa.RecordBatch,
         *,
         file: str,
         found: str,
@@ -186,11 +186,12 @@ class ColumnMapping:
         space: str | None,
     ) -> tuple[VectorColumn, ...]:
         """Return where vectors are."""
+        names = batch.schema.names
         numbered = _numbered(names)
         chosen = self.vectors
         if chosen is None:
             target = space or (next(iter(spaces)) if len(spaces) == 1 else None)
-            chosen = _detect(names, numbered, spaces, space, target, file=file, found=found)
+            chosen = _detect(batch, numbered, spaces, space, target, file=file, found=found)
         columns = []
         for column, name in chosen.items():
             if name not in spaces:
@@ -244,7 +245,7 @@ def _one(given: str | None, candidates: Sequence[str], names: Sequence[str]) -> 
 
 
 def _detect(
-    names: Sequence[str],
+    batch: pa.RecordBatch,
     numbered: Mapping[str, tuple[str, ...]],
     spaces: Mapping[str, Space],
     space: str | None,
@@ -254,7 +255,13 @@ def _detect(
     found: str,
 ) -> dict[str, str]:
     """Find vector columns by their names."""
-    by_space = {name: name for name in names if name in spaces and space in (None, name)}
+    names = batch.schema.names
+    by_space = {
+        name: name
+        for name in names
+        # A column v1 among v0, v1, ... is a component, whatever the spaces are called.
+        if name in spaces and space in (None, name) and _may_hold_lists(batch.column(name))
+    }
     if by_space:
         return by_space
     likely = [name for name in names if name in VECTOR_NAMES]
@@ -298,6 +305,12 @@ def _numbered(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
         ):
             complete[prefix] = tuple(members[i] for i in numbers)
     return complete
+
+
+def _may_hold_lists(column: pa.Array) -> bool:
+    """Whether values are lists, or text that begins like one; or there are no values."""
+    values = pc.drop_null(column)
+    return not len(values) or isinstance(values[0].as_py(), list) or str(values[0])[:1] == "["
 
 
 def _looks_like_vectors(column: pa.Array) -> bool:

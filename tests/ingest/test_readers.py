@@ -187,3 +187,14 @@ def test_rows_before_damage_come_first(tmp_path: Path, write: Callable[[str], So
         got.extend(i for chunk in chunks for i in chunk.batch.column("id").to_pylist())
     assert 0 < len(got) < 57
     assert got == [f"{i:03d}" for i in range(len(got))]
+
+
+def test_where_types_disagree_those_of_the_first_chunk_decide(tmp_path: Path) -> None:
+    values = ["1", "2", '"x"', "3", "4.5", '"y"', '"z"', "6"]
+    path = tmp_path / "x.jsonl"
+    path.write_text("".join(f'{{"id": "{i}", "n": {v}}}\n' for i, v in enumerate(values)))
+    chunks = _chunks(Source(path=str(path)), 2)
+    assert [[b.row for b in c.bad] for c in chunks] == [[], [2], [5], [6]]
+    for i, chunk in enumerate(chunks):
+        again = list(open_reader(Source(path=str(path))).chunks(chunk.start, batch_rows=2))
+        assert all(_same(a, b) for a, b in zip(again, chunks[i:], strict=True))

@@ -1,14 +1,16 @@
 """JSON Lines, parsed by Arrow; a block that Arrow refuses is parsed line by line to name the bad.
 
-Types are found per chunk, so that a chunk does not depend on those before it. Strings stay
-strings: Arrow would read "2020-01-01" as a timestamp in one chunk and as text in the next.
+Types are found per chunk, so that a chunk does not depend on those before it; where the values
+of a chunk disagree, the types of the file's first chunk decide. Strings stay strings: Arrow
+would read "2020-01-01" as a timestamp in one chunk and as text in the next.
 """
 
 from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, final
 
 import numpy as np
@@ -24,6 +26,9 @@ __all__ = ["JsonlReader"]
 # Arrow's parser recurses on the machine stack; deeper documents go to Python's, which refuses.
 _SAFE_BRACKETS = 512
 
+_Hints = Callable[[], pa.Schema]
+_NO_HINTS = partial(pa.schema, [])
+
 
 @final
 class JsonlReader(Reader):
@@ -32,6 +37,7 @@ class JsonlReader(Reader):
     def __init__(self, source: Source) -> None:
         super().__init__(source)
         self._text = TextFile(source)
+        self._first_schema: pa.Schema | None = None
 
     def chunks(
         self,
@@ -42,7 +48,19 @@ class JsonlReader(Reader):
     ) -> Iterator[Chunk]:
         """Yield chunks from a position on; every column is parsed whatever is asked for."""
         for block in self._text.blocks(start, max_rows=batch_rows):
-            yield _parsed(block)
+            first = block.start.row == 0
+            chunk = _parsed(block, _NO_HINTS if first else partial(self._hints, batch_rows))
+            if first:
+                self._first_schema = chunk.batch.schema
+            yield chunk
+
+    def _hints(self, batch_rows: int) -> pa.Schema:
+        """Return the types of the first chunk."""
+        if self._first_schema is None:
+            blocks = self._text.blocks(START, max_rows=batch_rows)
+            self._first_schema = _parsed(next(blocks), _NO_HINTS).batch.schema
+            blocks.close()
+        return self._first_schema
 
     def fraction(self, position: Position) -> float:
         """Share of the bytes before a position."""
@@ -53,8 +71,8 @@ class JsonlReader(Reader):
         return f"row {row} (line {row + 1})"
 
 
-def _parsed(block: Block) -> Chunk:
-    """Parse a block of lines."""
+def _parsed(block: Block, hints: _Hints) -> Chunk:
+    """Parse a block of lines; ``hints`` returns the types that values should have."""
     lines = block.records
     if block.start.row == 0:
         lines = [lines[0].removeprefix(UTF8_BOM), *lines[1:]]
@@ -65,7 +83,7 @@ def _parsed(block: Block) -> Chunk:
     bad: list[BadRow] = []
     batch = _fast(lines)
     if batch is None:
-        batch, good, bad = _slow(lines, rows)
+        batch, good, bad = _slow(lines, rows, hints())
         rows = rows[good]
     return Chunk(batch=batch, rows=rows, bad=tuple(bad), start=block.start, end=block.end)
 
@@ -126,7 +144,7 @@ def _string_type(kind: pa.DataType) -> pa.DataType:
 
 
 def _slow(
-    lines: list[bytes], rows: NDArray[np.int64]
+    lines: list[bytes], rows: NDArray[np.int64], hints: pa.Schema
 ) -> tuple[pa.RecordBatch, list[int], list[BadRow]]:
     """Parse lines one by one; return the batch, the indices of good lines and the bad rows."""
     objects: dict[int, dict[str, Any]] = {}
@@ -154,7 +172,9 @@ def _slow(
     kinds = {}
     for name in names:
         values = {i: value.get(name) for i, value in objects.items()}
-        kinds[name], reasons = _column_type(values)
+        index = hints.get_field_index(_clean(name))
+        hint = hints.types[index] if index >= 0 else pa.null()
+        kinds[name], reasons = _column_type(values, hint)
         for i, reason in reasons.items():
             refuse(i, name, reason)
     good = [i for i in objects if i not in bad]
@@ -166,13 +186,17 @@ def _slow(
     return batch, good, [bad[i] for i in sorted(bad)]
 
 
-def _column_type(values: dict[int, Any]) -> tuple[pa.DataType, dict[int, str]]:
-    """Return the type of a column's values, and why some of them do not have it."""
+def _column_type(
+    values: dict[int, Any], expected: pa.DataType
+) -> tuple[pa.DataType, dict[int, str]]:
+    """Return the type of a column's values, and why some of them do not have it.
+
+    ``expected`` is what decides if they disagree; where it is null the first value does.
+    """
     try:
         return _widened(pa.array(list(values.values())).type), {}
     except (pa.ArrowException, OverflowError, UnicodeError, TypeError):
         pass
-    expected = pa.null()
     for value in values.values():
         try:
             kind = _widened(pa.array([value]).type)

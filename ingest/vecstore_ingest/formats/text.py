@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, final
 
@@ -63,7 +63,7 @@ class TextFile:
                 self.header = next(self._records(stream, 0), b"").removeprefix(UTF8_BOM)
         return self.header
 
-    def blocks(self, start: Position, *, max_rows: int) -> Iterator[Block]:
+    def blocks(self, start: Position, *, max_rows: int) -> Generator[Block, None, None]:
         """Yield blocks of at most ``max_rows`` records and about 64 MiB, from a position on.
 
         A block's extent depends on its start alone. Standard input cannot seek: it is read
