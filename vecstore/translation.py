@@ -17,8 +17,9 @@ from vecstore.catalog import TranslatorRecord
 from vecstore.errors import InvalidArgumentError
 from vecstore.snapshot import Snapshot
 from vecstore.storage.root import DataRoot
-from vecstore_translators import AffineTranslator, Translator
+from vecstore_translators import Translator
 from vecstore_translators import load as load_translator
+from vecstore_translators.composition import compose
 
 __all__ = ["Pairs", "Translators", "gather_pairs"]
 
@@ -96,14 +97,4 @@ class Translators:
         """Return a route as one map and its identity."""
         translators = [self.open(record) for record in records]
         identity = "+".join(record.id for record in records)
-        composed = translators[0]
-        for translator in translators[1:]:
-            composed = _composed(composed, translator)
-        return composed, identity
-
-
-def _composed(first: Translator, second: Translator) -> Translator:
-    one, two = first.affine, second.affine
-    if one is None or two is None:
-        raise InvalidArgumentError("only affine translators can be chained; fit a direct one")
-    return AffineTranslator(weight=one.weight @ two.weight, bias=one.bias @ two.weight + two.bias)
+        return compose(*translators), identity

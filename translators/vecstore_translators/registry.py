@@ -10,6 +10,7 @@ from typing import Any
 
 from vecstore_translators.affine import AffineTranslator
 from vecstore_translators.base import Translator, TranslatorFamily
+from vecstore_translators.composition import Chain
 from vecstore_translators.errors import InvalidArgumentError
 from vecstore_translators.identity import Identity
 from vecstore_translators.procrustes import Procrustes
@@ -23,7 +24,7 @@ _FAMILIES: tuple[type[TranslatorFamily], ...] = (
     RidgeProcrustes,
 )
 
-_TRANSLATORS: tuple[type[Translator], ...] = (AffineTranslator,)
+_TRANSLATORS: tuple[type[Translator], ...] = (AffineTranslator, Chain)
 
 
 def families() -> dict[str, type[TranslatorFamily]]:
