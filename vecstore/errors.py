@@ -10,6 +10,7 @@
     ├── InvalidVectorsError
     │   ├── DimensionMismatchError
     │   ├── NonFiniteError
+    │   ├── TooFewPairsError
     │   └── UnpairedRowsError
     ├── SpaceMismatchError            wrong space or fingerprint, also when dimensions agree
     ├── NoRouteError                  no translator joins the spaces; says how to get one
@@ -30,6 +31,7 @@ from vecstore_translators.errors import (
     InvalidVectorsError,
     MissingDependencyError,
     NonFiniteError,
+    TooFewPairsError,
     UnpairedRowsError,
     UnsupportedOperationError,
     VecstoreError,
@@ -52,6 +54,7 @@ __all__ = [
     "SchemaVersionError",
     "SpaceMismatchError",
     "StorageError",
+    "TooFewPairsError",
     "UnpairedRowsError",
     "UnsupportedOperationError",
     "VecstoreError",

@@ -1,0 +1,231 @@
+"""The store against the bare libraries under it: search, cross-generation search, opening, growth.
+
+Every figure is a ratio of two timings taken in turns in one run, because the machines are shared:
+the median over repeats of (ours / bare). Prints a table, writes benchmarks/results/store.json.
+
+    python benchmarks/store.py --rows 200000 --dim 384
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+import vecstore
+from vecstore_translators import AffineTranslator, TranslatorFamily
+
+RESULTS = Path(__file__).parent / "results" / "store.json"
+BATCH = 10_000
+
+
+def main() -> None:
+    """Run all measurements and print them."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, default=200_000)
+    parser.add_argument("--dim", type=int, default=384)
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--data", help="accepted like every benchmark's; this one makes its data")
+    arguments = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="vecstore-bench-"))
+    try:
+        report(measure(folder, arguments.rows, arguments.dim, arguments.repeats), arguments)
+    finally:
+        shutil.rmtree(folder)
+
+
+def measure(folder: Path, rows: int, dim: int, repeats: int) -> list[dict[str, object]]:
+    """Return one record for each budget."""
+    documents, queries = clustered(rows, dim)
+    found: list[dict[str, object]] = []
+
+    def record(what: str, ours: Callable[[], object], bare: Callable[[], object], budget: str):
+        ratio, ours_ms, bare_ms = compare(ours, bare, repeats)
+        found.append(
+            {"what": what, "ratio": ratio, "ours_ms": ours_ms, "bare_ms": bare_ms, "budget": budget}
+        )
+        print(f"{what}: {ratio:.2f}", file=sys.stderr)
+
+    with vecstore.open(folder / "store") as store:
+        docs = store.create_collection("docs")
+        docs.create_space("v1", dim=dim)
+        ids = [f"item-{number}" for number in range(rows)]
+        first, last = fill(docs, ids, documents)
+        found.append(
+            {
+                "what": f"upsert at {rows:,} rows over upsert into an empty collection, rows/s",
+                "ratio": first / last,
+                "ours_ms": last * 1000,
+                "bare_ms": first * 1000,
+                "budget": ">= 0.7",
+            }
+        )
+        flat = faiss.IndexFlatIP(dim)
+        flat.add(documents)
+        batch, single = queries[:1000], queries[:1]
+        docs.search(single[0])
+        for name, asked, budget in (("1,000 queries", batch, 1.05), ("1 query", single, 1.25)):
+            record(
+                f"exact search over raw FAISS flat, {name}",
+                lambda asked=asked: docs.search(asked, space="v1"),
+                lambda asked=asked: flat.search(asked, 10),
+                f"<= {budget}",
+            )
+        docs.build_index(space="v1", kind="hnsw", parameters={"m": 32, "ef_search": 64})
+        graph = faiss.IndexHNSWFlat(dim, 32, faiss.METRIC_INNER_PRODUCT)
+        graph.hnsw.efConstruction, graph.hnsw.efSearch = 128, 64
+        graph.add(documents)
+        docs.search(single[0])
+        faiss_threads = faiss.omp_get_max_threads()
+        for name, asked, threads, budget in (
+            ("1,000 queries", batch, faiss_threads, 1.05),
+            ("1 query", single, 1, 1.25),
+        ):
+
+            def bare(asked: NDArray[np.float32] = asked, threads: int = threads) -> None:
+                faiss.omp_set_num_threads(threads)
+                graph.search(asked, 10)
+                faiss.omp_set_num_threads(faiss_threads)
+
+            record(
+                f"HNSW search over raw FAISS HNSW, {name}",
+                lambda asked=asked: docs.search(asked, space="v1"),
+                bare,
+                f"<= {budget}",
+            )
+        docs.drop_index(docs.indexes[0].id)
+
+        docs.create_space("v2", dim=dim, supersedes="v1")
+        docs.add_vectors(ids=ids[:1000], vectors=documents[:1000], space="v2")
+        docs.fit_translator(source="v1", target="v2", family=Rotation())
+        docs.search(batch, space="v2")
+        record(
+            "cross-generation search over native search, 1,000 queries, both exact",
+            lambda: docs.search(batch, space="v2"),
+            lambda: docs.search(batch, space="v1"),
+            "<= 1.10",
+        )
+    np.save(folder / "raw.npy", documents)
+    record(
+        f"open {rows:,} rows to the first exact answer over a numpy memory map, new processes",
+        lambda: first_answer(folder, "store"),
+        lambda: first_answer(folder, "numpy"),
+        "<= 2",
+    )
+    return found
+
+
+class Rotation(TranslatorFamily):
+    """A fixed map, so that fitting takes no time: this benchmark measures searching."""
+
+    name, cost = "rotation", 1.0
+
+    def fit(self, X, Y, *, metric="cosine", seed=0):
+        """Return a random rotation."""
+        rotation, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(X.shape[1],) * 2))
+        return AffineTranslator(
+            weight=rotation.astype(np.float32), bias=np.zeros(X.shape[1], np.float32)
+        )
+
+
+def clustered(rows: int, dim: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return unit vectors around 1,000 centres, and queries of the same kind."""
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(1000, dim)).astype(np.float32)
+    vectors = centres[rng.integers(0, 1000, rows + 1000)]
+    vectors += 0.7 * rng.normal(size=vectors.shape).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors[:rows], vectors[rows:]
+
+
+def fill(docs: vecstore.Collection, ids: list[str], vectors: NDArray[np.float32]):
+    """Upsert in batches; return the median seconds of the first five and of the last five."""
+    seconds = []
+    for start in range(0, len(ids), BATCH):
+        began = time.perf_counter()
+        docs.upsert(ids=ids[start : start + BATCH], vectors=vectors[start : start + BATCH])
+        seconds.append(time.perf_counter() - began)
+    return statistics.median(seconds[:5]), statistics.median(seconds[-5:])
+
+
+def compare(
+    ours: Callable[[], object], bare: Callable[[], object], repeats: int
+) -> tuple[float, float, float]:
+    """Time both in turns; return the median ratio and the best time of each in ms."""
+    pairs = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        ours()
+        between = time.perf_counter()
+        bare()
+        pairs.append((between - began, time.perf_counter() - between))
+    ratio = statistics.median(a / b for a, b in pairs)
+    return ratio, min(a for a, _ in pairs) * 1000, min(b for _, b in pairs) * 1000
+
+
+def first_answer(folder: Path, how: str) -> None:
+    """Answer one query in a new process."""
+    programs = {
+        "store": (
+            "import vecstore, numpy as np\n"
+            f"with vecstore.open({str(folder / 'store')!r}) as store:\n"
+            "    docs = store.collection('docs')\n"
+            "    query = np.ones(docs.spaces['v1'].dim, np.float32)\n"
+            "    docs.search(query, space='v1').ids\n"
+        ),
+        "numpy": (
+            "import numpy as np\n"
+            f"rows = np.load({str(folder / 'raw.npy')!r}, mmap_mode='r')\n"
+            "scores = rows @ np.ones(rows.shape[1], np.float32)\n"
+            "np.argpartition(-scores, 10)[:10]\n"
+        ),
+    }
+    subprocess.run([sys.executable, "-c", programs[how]], check=True)
+
+
+def report(found: list[dict[str, object]], arguments: argparse.Namespace) -> None:
+    """Print the table and write the JSON."""
+    table = Table("what", "ratio", "budget", "ours, best ms", "bare, best ms")
+    for row in found:
+        table.add_row(
+            str(row["what"]),
+            f"{row['ratio']:.2f}",
+            str(row["budget"]),
+            f"{row['ours_ms']:.1f}",
+            f"{row['bare_ms']:.1f}",
+        )
+    Console(width=140).print(table)
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(
+        json.dumps(
+            {
+                "rows": arguments.rows,
+                "dim": arguments.dim,
+                "repeats": arguments.repeats,
+                "machine": platform.machine(),
+                "cores": faiss.omp_get_max_threads(),
+                "faiss": faiss.__version__,
+                "results": found,
+            },
+            indent=2,
+        )
+        + "\n"
+    )
+
+
+if __name__ == "__main__":
+    main()
