@@ -216,9 +216,13 @@ class Collection(Readable):
             An item has a vector in the space, under ``on_existing="error"``.
         """
         rows = checked_rows(self.latest().snapshot, ids=ids, vectors=vectors, space=space)
+        if len(rows.vectors) != 1:
+            raise InvalidArgumentError(
+                f"expected vectors of one space, got {len(rows.vectors)}; call add_vectors for each"
+            )
         [(name, prepared)] = rows.vectors.items()
         result = self._writer.add_vectors(
-            space=name,
+            space=rows.spaces[name],
             vectors=prepared,
             rows_of=rows_of_ids(rows.ids),
             on_existing=on_existing,
@@ -369,7 +373,7 @@ class Collection(Readable):
             return np.where(snapshot.live.contains(embedded.row_ids), embedded.row_ids, -1)
 
         self._writer.add_vectors(
-            space=target.name,
+            space=target,
             vectors=target.prepare(embedded.vectors),
             rows_of=rows_of,
             on_existing="skip",

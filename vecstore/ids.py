@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any, TypeAlias, final
 
 import numpy as np
@@ -29,16 +29,21 @@ def as_ids(ids: Ids) -> pa.Array:
     """
     if isinstance(ids, (str, bytes)):
         raise InvalidArgumentError(f"expected a sequence of ids, got the single value {ids!r}")
+    if isinstance(ids, (Set, Mapping)):
+        raise InvalidArgumentError(
+            f"expected a sequence of ids, got a {type(ids).__name__}, whose order says nothing "
+            "about the rows beside it; pass a list"
+        )
     if isinstance(ids, pa.ChunkedArray):
         ids = ids.combine_chunks()
     try:
-        if isinstance(ids, pa.Array):
-            if not (pa.types.is_string(ids.type) or pa.types.is_large_string(ids.type)):
-                raise InvalidArgumentError(f"expected ids of Arrow type string, got {ids.type}")
-            array = ids.cast(pa.string())
-        else:
-            array = pa.array(ids, type=pa.string())
-    except (pa.ArrowException, TypeError) as error:
+        # The type is inferred, because Arrow would take bytes for strings if told to.
+        array = ids if isinstance(ids, pa.Array) else pa.array(ids)
+        strings = pa.types.is_string(array.type) or pa.types.is_large_string(array.type)
+        if not strings and array.null_count < len(array):
+            raise InvalidArgumentError(f"expected ids to be strings, got {array.type}")
+        array = array.cast(pa.string())
+    except (pa.ArrowException, TypeError, UnicodeError) as error:
         raise InvalidArgumentError(f"expected ids to be strings: {error}") from error
     if array.null_count:
         raise InvalidArgumentError(

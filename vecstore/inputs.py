@@ -32,12 +32,14 @@ class Rows:
     ----------
     ids : string array, unique
     vectors : dict of space name to ndarray of shape (n, dim), as the space stores it
+    spaces : dict of space name to Space, those that the vectors were prepared for
     documents : string array, null where an item has none
     metadata : table of n rows, or without columns
     """
 
     ids: pa.Array
     vectors: Mapping[str, NDArray[Any]]
+    spaces: Mapping[str, Space]
     documents: pa.Array
     metadata: pa.Table
 
@@ -62,15 +64,15 @@ def checked_rows(
             f"expected at most {MAX_BATCH:,} rows in one call, got {len(wanted):,}; "
             "write in batches"
         )
-    prepared = {
-        name: snapshot.space(name).space.prepare(rows)
-        for name, rows in _by_space(snapshot, vectors, space).items()
-    }
+    given = _by_space(snapshot, vectors, space)
+    spaces = {name: snapshot.space(name).space for name in given}
+    prepared = {name: spaces[name].prepare(rows) for name, rows in given.items()}
     for name, rows in prepared.items():
         _require_paired(len(wanted), len(rows), f"vectors in space {name!r}")
     return Rows(
         ids=wanted,
         vectors=prepared,
+        spaces=spaces,
         documents=_as_documents(documents, rows=len(wanted)),
         metadata=as_metadata(metadata, rows=len(wanted)),
     )
@@ -108,6 +110,8 @@ def _by_space(
 def _as_documents(documents: Documents | None, *, rows: int) -> pa.Array:
     if documents is None:
         return pa.nulls(rows, pa.string())
+    if isinstance(documents, (str, bytes)):
+        raise InvalidArgumentError("expected a sequence of documents, got a single string")
     try:
         if isinstance(documents, pa.ChunkedArray):
             documents = documents.combine_chunks()

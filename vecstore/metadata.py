@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any, TypeAlias
 
 import pyarrow as pa
@@ -102,16 +102,22 @@ def _as_table(metadata: Metadata, rows: int) -> pa.Table:
         if isinstance(metadata, pa.RecordBatch):
             return pa.Table.from_batches([metadata])
         if isinstance(metadata, Mapping):
-            return pa.table({str(name): pa.array(values) for name, values in metadata.items()})
+            return pa.table({str(name): _column(values) for name, values in metadata.items()})
         if len(metadata) != rows:
             raise UnpairedRowsError(f"expected metadata for {rows} items, got {len(metadata)}")
         # Arrow takes the columns from the first row alone; here every row may bring its own.
         names = dict.fromkeys(name for row in metadata for name in row)
         return pa.table({name: pa.array([row.get(name) for row in metadata]) for name in names})
-    except (pa.ArrowException, TypeError, AttributeError, OverflowError) as error:
+    except (pa.ArrowException, TypeError, AttributeError, OverflowError, UnicodeError) as error:
         raise InvalidMetadataError(
             f"expected one type per metadata column: {error}; convert the values first"
         ) from error
+
+
+def _column(values: Sequence[Any]) -> pa.Array:
+    if isinstance(values, (str, bytes, Set)):  # Arrow would take a string for its characters
+        raise TypeError(f"expected a sequence with one value per item, got {values!r}")
+    return pa.array(values)
 
 
 def _normalised(kind: pa.DataType, name: str) -> pa.DataType:

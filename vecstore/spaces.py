@@ -30,6 +30,8 @@ KernelMetric = Literal["ip", "l2"]
 VectorType = Literal["float32", "float16"]
 
 MAX_DIM = 65_536
+# Scores are products of two lengths, or the square of their sum: 4e36 of float32's 3.4e38.
+_LONGEST = 1e18
 _FLOAT16_MAX = float(np.finfo(np.float16).max)
 
 
@@ -87,9 +89,10 @@ class Space:
 
     def __post_init__(self) -> None:
         check_name(self.name, what="space")
-        if not 1 <= self.dim <= MAX_DIM:
+        integer = isinstance(self.dim, int) and not isinstance(self.dim, bool)
+        if not integer or not 1 <= self.dim <= MAX_DIM:
             raise InvalidArgumentError(
-                f"space {self.name!r}: expected 1 <= dim <= {MAX_DIM}, got {self.dim}"
+                f"space {self.name!r}: expected an integer 1 <= dim <= {MAX_DIM}, got {self.dim!r}"
             )
         for value, options, what in (
             (self.metric, get_args(Metric), "metric"),
@@ -205,6 +208,7 @@ class Space:
                 "written. Drop or re-embed the row"
             )
         if not self.normalised:
+            self._require_scorable(squares)
             return rows
         if not (squares > 1e-30).all():
             # Tiny but honest vectors underflow in float32; only a true zero has no direction.
@@ -219,6 +223,15 @@ class Space:
         if rows.size and np.abs(norms - 1.0).max() < 1e-6:
             return rows
         return np.ascontiguousarray(rows / norms[:, None], dtype=np.float32)
+
+    def _require_scorable(self, squares: NDArray[Any]) -> None:
+        """Refuse vectors so long that float32 scores of them overflow."""
+        long = np.flatnonzero(squares > _LONGEST**2)
+        if long.size:
+            raise NonFiniteError(
+                f"space {self.name!r}: row {long[0]} has length {np.sqrt(squares[long[0]]):g}; "
+                f"float32 scores overflow beyond {_LONGEST:g}. Scale the vectors"
+            )
 
 
 def as_real_matrix(vectors: ArrayLike, *, what: str) -> NDArray[np.float32]:

@@ -24,10 +24,12 @@ from vecstore.errors import (
     InvalidArgumentError,
     InvalidMetadataError,
     NotFoundError,
+    SpaceMismatchError,
 )
 from vecstore.inputs import Rows
 from vecstore.metadata import widen
 from vecstore.snapshot import Snapshot, vector_labels
+from vecstore.spaces import Space
 from vecstore.storage.deletes import write_deletes
 from vecstore.storage.items import write_items
 from vecstore.storage.root import DataRoot
@@ -110,25 +112,25 @@ class Writer:
 
     def upsert(self, rows: Rows, checkpoint: Checkpoint | None) -> WriteResult:
         """Write new revisions of items with their vectors, replacing those that live."""
-        snapshot = self._latest()
         if not len(rows):
-            return WriteResult(version=snapshot.version, rows=0)
-        spaces = {name: snapshot.space(name) for name in rows.vectors}
+            return self._nothing(checkpoint)
         first = self._catalog.reserve_row_ids(self._collection.id, len(rows))
         row_ids = np.arange(first, first + len(rows), dtype=np.int64)
         table = pa.table({"row_id": pa.array(row_ids), "id": rows.ids, "document": rows.documents})
         for field, column in zip(rows.metadata.schema, rows.metadata.columns, strict=True):
             table = table.append_column(field, column)
         files = [self._write_items(table)]
-        for name, vectors in rows.vectors.items():
-            files.append(self._write_vectors(spaces[name], row_ids, vectors))
+        spaces = [_unchanged(self._latest(), space) for space in rows.spaces.values()]
+        for record in spaces:
+            vectors = rows.vectors[record.space.name]
+            files.append(self._write_vectors(record, row_ids, vectors))
         replaced = 0
 
         def build(snapshot: Snapshot) -> Changes:
             nonlocal replaced
-            for name, record in spaces.items():
-                snapshot.space(name).space.require_same(record.space)
-            schema = _widened(snapshot, rows.metadata.schema)
+            for record in spaces:
+                _unchanged(snapshot, record.space, since=record)
+            schema = _widened(snapshot, rows.metadata)
             found = snapshot.find(rows.ids)
             old = found[found >= 0]
             replaced = len(old)
@@ -147,7 +149,7 @@ class Writer:
     def add_vectors(
         self,
         *,
-        space: str,
+        space: Space,
         vectors: NDArray[Any],
         rows_of: Callable[[Snapshot], NDArray[np.int64]],
         on_existing: OnExisting,
@@ -159,21 +161,21 @@ class Writer:
                 f"expected on_existing to be one of {', '.join(get_args(OnExisting))}, "
                 f"got {on_existing!r}"
             )
-        written: tuple[NDArray[np.int64], FileRecord] | None = None
+        written: tuple[str, NDArray[np.int64], FileRecord] | None = None
         result = (0, 0, 0)
 
         def build(snapshot: Snapshot) -> Changes | None:
             nonlocal written, result
-            record = snapshot.space(space)
+            record = _unchanged(snapshot, space)
             row_ids = rows_of(snapshot)
             present = row_ids >= 0
-            existing = snapshot.native(space).contains(np.maximum(row_ids, 0)) & present
+            existing = snapshot.native(space.name).contains(np.maximum(row_ids, 0)) & present
             if on_existing == "error" and existing.any():
                 example = snapshot.ids(row_ids[existing][:1])[0].as_py()
                 raise AlreadyExistsError(
-                    f"{existing.sum()} of {len(row_ids)} items have a vector in space {space!r} "
-                    f"already, such as {example!r}; pass on_existing='skip' or 'replace', or "
-                    "upsert the items if their content changed"
+                    f"{existing.sum()} of {len(row_ids)} items have a vector in space "
+                    f"{space.name!r} already, such as {example!r}; pass on_existing='skip' or "
+                    "'replace', or upsert the items if their content changed"
                 )
             wanted = present & ~existing if on_existing == "skip" else present
             chosen = np.flatnonzero(wanted)[np.argsort(row_ids[wanted], kind="stable")]
@@ -182,16 +184,16 @@ class Writer:
             files = []
             if len(chosen):
                 # After a conflict the file is still right unless the ids mean other rows now.
-                if written is None or not np.array_equal(written[0], row_ids[chosen]):
-                    file = self._write_vectors(record, row_ids[chosen], vectors[chosen])
-                    written = (row_ids[chosen], file)
-                files = [written[1]]
+                rows = row_ids[chosen]
+                if not written or written[0] != record.id or not np.array_equal(written[1], rows):
+                    written = (record.id, rows, self._write_vectors(record, rows, vectors[chosen]))
+                files = [written[2]]
             elif checkpoint is None:
                 return None
             if len(replaced):
                 files.insert(0, self._write_deletes(np.sort(replaced), space_id=record.id))
             return Changes(
-                operation=f"add vectors to {space}",
+                operation=f"add vectors to {space.name}",
                 rows=len(chosen),
                 add_files=tuple(files),
                 checkpoint=_as_pair(checkpoint),
@@ -216,6 +218,12 @@ class Writer:
 
         version = self.commit(build)
         return WriteResult(version=version, rows=deleted)
+
+    def _nothing(self, checkpoint: Checkpoint | None) -> WriteResult:
+        """Commit no rows, but the checkpoint of a job that got past them."""
+        changes = Changes(operation="upsert", checkpoint=_as_pair(checkpoint))
+        version = self.commit(lambda _: None if checkpoint is None else changes)
+        return WriteResult(version=version, rows=0)
 
     # Files
 
@@ -266,6 +274,18 @@ def rows_of_ids(ids: pa.Array) -> Callable[[Snapshot], NDArray[np.int64]]:
     return find
 
 
+def _unchanged(snapshot: Snapshot, space: Space, since: SpaceRecord | None = None) -> SpaceRecord:
+    """Return the space's record; refuse if another writer put another space in its place."""
+    record = snapshot.space(space.name)
+    if record.space != space or (since is not None and record.id != since.id):
+        raise SpaceMismatchError(
+            f"space {space.name!r} was replaced while this write was under way: the vectors were "
+            f"prepared for {space.describe()}, it holds {record.space.describe()} now. Nothing was "
+            "written; embed for the new space and write again"
+        )
+    return record
+
+
 class _Extent(TypedDict):
     rows: int
     min_row_id: int
@@ -284,23 +304,22 @@ def _as_pair(checkpoint: Checkpoint | None) -> tuple[str, Mapping[str, Any]] | N
     return None if checkpoint is None else (checkpoint.job, checkpoint.state)
 
 
-def _widened(snapshot: Snapshot, new: pa.Schema) -> pa.Schema:
-    """Widen the collection's schema and check that the stored values survive it."""
+def _widened(snapshot: Snapshot, new: pa.Table) -> pa.Schema:
+    """Widen the collection's schema and check that stored and new values survive it."""
     old = snapshot.state.schema
-    schema = widen(old, new)
-    changed = [
-        name
-        for name in old.names
-        if schema.field(name).type != old.field(name).type
-        and not pa.types.is_null(old.field(name).type)
-    ]
-    for name in changed:
+    schema = widen(old, new.schema)
+    for name in new.column_names:
+        kind = schema.field(name).type
+        known = name in old.names and not pa.types.is_null(old.field(name).type)
         try:
-            for column in snapshot.whole_columns([name]):
-                pc.cast(column.column(name), schema.field(name).type)
+            if kind != new.schema.field(name).type:
+                pc.cast(new.column(name), kind)
+            if known and kind != old.field(name).type:
+                for column in snapshot.whole_columns([name]):
+                    pc.cast(column.column(name), kind)
         except pa.ArrowException as error:
             raise InvalidMetadataError(
-                f"metadata column {name!r} holds integers that {schema.field(name).type} cannot "
-                "hold exactly; convert the new values to integers or use another column"
+                f"metadata column {name!r} would hold integers that {kind} cannot hold exactly: "
+                f"{error}; convert the new values to the column's type or use another column"
             ) from error
     return schema
