@@ -176,16 +176,19 @@ class Chain(Translator):
         described = settings["parts"]
         if not isinstance(described, list | tuple):
             raise TypeError("settings: expected a list of parts")
-        by_part: list[dict[str, NDArray[np.float32]]] = [{} for _ in described]
+        by_part: dict[str, dict[str, NDArray[np.float32]]] = {}
         for key, array in parameters.items():
             place, _, name = key.partition(".")
-            by_part[int(place)][name] = array
+            by_part.setdefault(place, {})[name] = array
         kinds = translator_kinds()
         parts: list[Translator] = []
-        for part, arrays in zip(described, by_part, strict=True):
+        for i, part in enumerate(described):
             if not isinstance(part, Mapping) or not isinstance(part["settings"], Mapping):
                 raise TypeError("settings: expected kind and settings of every part")
+            arrays = by_part.pop(str(i), {})
             parts.append(kinds[str(part["kind"])].from_parameters(arrays, part["settings"]))
+        if by_part:
+            raise ValueError(f"expected parameters of {len(described)} parts, also of {", ".join(by_part)}")
         return cls(tuple(parts))
 
     def _translate_block(self, block: NDArray[np.float32], out: NDArray[np.float32]) -> None:
