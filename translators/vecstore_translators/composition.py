@@ -188,7 +188,7 @@ class Chain(Translator):
             arrays = by_part.pop(str(i), {})
             parts.append(kinds[str(part["kind"])].from_parameters(arrays, part["settings"]))
         if by_part:
-            raise ValueError(f"expected parameters of {len(described)} parts, also of {", ".join(by_part)}")
+            raise ValueError(f"parameters: expected {len(described)} parts, got more: {[*by_part]}")
         return cls(tuple(parts))
 
     def _translate_block(self, block: NDArray[np.float32], out: NDArray[np.float32]) -> None:
