@@ -86,15 +86,21 @@ class Catalog:
         return record
 
     def rename_collection(self, collection_id: str, name: str) -> None:
-        """Give a collection another name; its files stay where they are."""
+        """Give a collection another name; its files stay where they are.
+
+        A commit like any other, so that everyone who has the collection open learns of it.
+        """
+        table = tables.collections
         with self._name_taken(name), self._database.write() as connection:
-            found = connection.execute(
-                update(tables.collections)
-                .where(tables.collections.c.id == collection_id)
-                .values(name=name)
-            )
-            if found.rowcount == 0:
+            version = connection.execute(
+                update(table)
+                .where(table.c.id == collection_id)
+                .values(name=name, version=table.c.version + 1)
+                .returning(table.c.version)
+            ).scalar_one_or_none()
+            if version is None:
                 raise _collection_gone(collection_id)
+            record_version(connection, collection_id, version, f"rename to {name}", 0)
 
     def drop_collection(self, collection_id: str) -> None:
         """Forget a collection with all its versions."""

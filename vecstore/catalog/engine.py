@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, final
@@ -15,6 +16,8 @@ from vecstore.errors import InvalidArgumentError, MissingDependencyError, Storag
 __all__ = ["Database"]
 
 BUSY_TIMEOUT_S = 30.0
+# Linux before 6.13 stamps files with the time of the last timer interrupt, up to 10 ms ago.
+CLOCK_TICK_NS = 20_000_000
 
 
 @final
@@ -81,6 +84,9 @@ class Database:
         """Return a cheap value that changes with every commit of any process, or None.
 
         For SQLite it is read from the file system (no SQL): every commit writes to the WAL.
+        A WAL that is being overwritten keeps its size, so a change within the last tick of the
+        file system's clock may not be the last one with that time: until the tick is over the
+        token is another one every time.
         """
         token: list[int] = []
         for path in self._watched:
@@ -90,6 +96,8 @@ class Database:
                 token += (0, 0)
             else:
                 token += (stat.st_mtime_ns, stat.st_size)
+        if token and (now := time.time_ns()) - max(token[::2]) < CLOCK_TICK_NS:
+            token.append(now)
         return tuple(token) or None
 
     def close(self) -> None:

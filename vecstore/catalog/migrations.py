@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, inspect, select
+from sqlalchemy import Connection, func, inspect, select
 
 from vecstore.catalog import tables
 from vecstore.errors import SchemaVersionError
@@ -26,6 +26,8 @@ STEPS: tuple[Callable[[Connection], None], ...] = (create_first_tables,)
 
 SCHEMA_VERSION = len(STEPS)
 
+LOCK_KEY = 0x76656373746F7265  # "vecstore"
+
 
 def is_current(connection: Connection) -> bool:
     """Say whether the catalog has the current schema.
@@ -39,7 +41,13 @@ def is_current(connection: Connection) -> bool:
 
 
 def migrate(connection: Connection) -> None:
-    """Bring the catalog to the current schema inside the caller's transaction."""
+    """Bring the catalog to the current schema inside the caller's transaction.
+
+    Whoever opens a new store at the same moment waits: a write to SQLite holds its lock
+    already, PostgreSQL is asked for one.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(LOCK_KEY)))
     applied = _applied(connection)
     for version, step in enumerate(STEPS[applied:], start=applied + 1):
         step(connection)

@@ -138,7 +138,7 @@ indexes = Table(
     Column("id", String(32), primary_key=True),
     _belongs_to_collection(),
     Column("space", String(128), nullable=False),
-    Column("translator_id", String(32)),
+    Column("translator_id", Text),  # a chain names all its translators
     Column("execution", String(16)),
     Column("kind", String(64), nullable=False),
     Column("parameters", JSON, nullable=False),
