@@ -64,6 +64,7 @@ class LatestVersion:
                 version = self.at(None)
             elif version.indexes != indexes:
                 version = self._open(version.snapshot)
+            self.cache.retain({file.id for file in version.snapshot.state.files})
             self._version, self._token, self._checked_at = version, token, checked_at
             return version
 

@@ -8,11 +8,10 @@ are immutable and thread-safe; segments are shared between the snapshots of a co
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar, final
-from weakref import WeakValueDictionary
 
 import numpy as np
 import pyarrow as pa
@@ -36,12 +35,16 @@ T = TypeVar("T")
 
 @final
 class SegmentCache:
-    """Open files of one collection, shared by its snapshots and dropped with the last of them."""
+    """Open files of one collection, shared by its snapshots.
+
+    A file is verified when it is opened, so the files of the newest version stay open from
+    one commit to the next; see :meth:`retain`.
+    """
 
     def __init__(self, root: DataRoot) -> None:
         self.root = root
         self._lock = threading.Lock()
-        self._open: WeakValueDictionary[str, Any] = WeakValueDictionary()
+        self._open: dict[str, Any] = {}
         self._indexed: set[str] = set()
         self._id_index = IdIndex()
 
@@ -54,6 +57,13 @@ class SegmentCache:
             with self._lock:
                 segment = self._open.setdefault(file_id, segment)
         return segment  # type: ignore[no-any-return]
+
+    def retain(self, file_ids: Set[str]) -> None:
+        """Let go of files that the newest version does not have; their readers keep them."""
+        with self._lock:
+            gone = [key for key in self._open if key.rpartition("/")[2] not in file_ids]
+            for key in gone:
+                del self._open[key]
 
     def id_index(self, items: Sequence[tuple[FileRecord, ItemSegment]]) -> IdIndex:
         """Return an index that knows at least these item files."""
@@ -137,7 +147,7 @@ class Snapshot:
                 members[self._items(record).row_ids] = True
         for record in self.state.files:
             if record.kind == "deletes" and record.space_id is None:
-                members[read_deletes(self.cache.root, record.file)] = False
+                members[self._deletes(record)] = False
         return RowSet.of_mask(members)
 
     def native(self, space: str) -> RowSet:
@@ -244,6 +254,9 @@ class Snapshot:
         self._hold(segment)
         return segment
 
+    def _deletes(self, record: FileRecord) -> NDArray[np.int64]:
+        return self.cache.get(record.id, lambda: read_deletes(self.cache.root, record.file))
+
     @cached_property
     def _held(self) -> set[Any]:
         return set()
@@ -278,11 +291,7 @@ class Snapshot:
     def _open_vectors(self, record: SpaceRecord) -> list[LiveVectors]:
         space = record.space
         files = [f for f in self.state.files if f.space_id == record.id]
-        replaced = [
-            (f.added_version, read_deletes(self.cache.root, f.file))
-            for f in files
-            if f.kind == "deletes"
-        ]
+        replaced = [(f.added_version, self._deletes(f)) for f in files if f.kind == "deletes"]
         labels = vector_labels(record)
         opened = []
         for file in files:
