@@ -37,4 +37,5 @@ def main() -> None:
     print(json.dumps({"calls": calls, "report": asdict(report)}))
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -59,13 +59,15 @@ def _new_store(path: Path) -> str:
     return str(path)
 
 
-def _run(store: str, files: list[str], rejects: Path, kill_at: int = 0) -> dict[str, Any] | None:
+def _run(
+    store: str, files: list[str], rejects: Path, batch_rows: int, kill_at: int = 0
+) -> dict[str, Any] | None:
     """Run the job in a process; return what it printed, or None if it was killed."""
     options = {
         "store": store,
         "files": files,
         "kill_at": kill_at,
-        "ingest": {"batch_rows": 20, "on_error": "skip", "rejects": str(rejects)},
+        "ingest": {"batch_rows": batch_rows, "on_error": "skip", "rejects": str(rejects)},
     }
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     done = subprocess.run(
@@ -92,11 +94,11 @@ def _content(store: str) -> dict[str, Any]:
     return content
 
 
-def _kill_and_resume(tmp_path: Path, kills: int, seed: int) -> None:
+def _kill_and_resume(tmp_path: Path, *, kills: int, batch_rows: int, seed: int) -> None:
     files = _write_files(tmp_path)
     clean_rejects = tmp_path / "clean.jsonl"
     clean_store = _new_store(tmp_path / "clean.vecstore")
-    clean = _run(clean_store, files, clean_rejects)
+    clean = _run(clean_store, files, clean_rejects, batch_rows)
     assert clean is not None
     assert (clean["report"]["rows_written"], clean["report"]["rows_rejected"]) == (300, 31)
     expected = _content(clean_store)
@@ -109,7 +111,8 @@ def _kill_and_resume(tmp_path: Path, kills: int, seed: int) -> None:
         rejects = tmp_path / f"{chain}.jsonl"
         result = None
         while result is None:
-            result = _run(store, files, rejects, int(rng.integers(1, clean["calls"])))
+            kill_at = int(rng.integers(1, clean["calls"]))
+            result = _run(store, files, rejects, batch_rows, kill_at)
             done += result is None
         report = result["report"]
         for count in ("rows_read", "rows_written", "rows_rejected", "batches"):
@@ -119,13 +122,13 @@ def _kill_and_resume(tmp_path: Path, kills: int, seed: int) -> None:
 
 
 def test_a_job_killed_and_run_again_ends_as_a_clean_run(tmp_path: Path) -> None:
-    _kill_and_resume(tmp_path, kills=4, seed=1)
+    _kill_and_resume(tmp_path, kills=4, batch_rows=60, seed=1)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_job_killed_at_forty_points_ends_as_a_clean_run(tmp_path: Path) -> None:
-    _kill_and_resume(tmp_path, kills=40, seed=2)
+    _kill_and_resume(tmp_path, kills=40, batch_rows=20, seed=2)
 
 
 @pytest.fixture
@@ -250,6 +253,22 @@ def test_standard_input_is_resumed_by_reading_it_again(
     assert report.resumed_from > 40
     assert report.rows_read == 200
     assert len(both) == report.rows_written
+
+
+def test_ids_of_finished_files_are_known_to_a_resumed_job(
+    both: vecstore.Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = "".join(f'{{"id": "i{i}"}}\n' for i in range(50)).encode()
+    second = tmp_path / "second.jsonl"
+    second.write_text("".join(f'{{"id": "i{i}"}}\n' for i in range(40, 70)))
+    options: dict[str, Any] = {"format": "jsonl", "on_error": "skip", "batch_rows": 10}
+    _stdin(monkeypatch, first)
+    with pytest.raises(KilledError):
+        ingest(both, ["-", second], progress=_until(7), **options)
+    _stdin(monkeypatch, first)
+    report = ingest(both, ["-", second], **options)
+    assert report.resumed_from == 70
+    assert (report.rows_written, report.rows_rejected) == (70, 10)
 
 
 @pytest.mark.parametrize("batches", [1, 2, 4])
