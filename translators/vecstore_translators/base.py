@@ -162,7 +162,8 @@ class TranslatorFamily(ABC):
     Laws
     ----
     ``fit`` changes neither X nor Y nor the family, and gives the same translator for the
-    same pairs, metric and seed. A family that lists ``"rotation"`` or ``"affine"`` in
+    same pairs, metric and seed. ``f.tuned(X, Y).fit(X, Y)`` is ``f.fit(X, Y)``, and tuning
+    what is tuned changes nothing. A family that lists ``"rotation"`` or ``"affine"`` in
     `recovers` finds such a planted map from enough noiseless pairs.
     """
 
@@ -174,6 +175,9 @@ class TranslatorFamily(ABC):
 
     min_pairs: ClassVar[int] = 2
     """Fewest pairs `fit` accepts."""
+
+    by_default: ClassVar[bool] = True
+    """Whether a selection that names no families tries this one."""
 
     recovers: ClassVar[frozenset[str]] = frozenset()
     """Planted maps found exactly: any of "identity", "rotation", "affine"."""
@@ -198,14 +202,24 @@ class TranslatorFamily(ABC):
 
     @classmethod
     def candidates(cls) -> tuple[Self, ...]:
-        """Return the members of this family that take part in a selection by default."""
+        """Return the members of this family that a selection tries."""
         return (cls(),)
+
+    def tuned(
+        self, X: ArrayLike, Y: ArrayLike, *, metric: Metric = "cosine", seed: int = 0
+    ) -> Self:
+        """Return this family with every hyper-parameter decided on the pairs.
+
+        Its `fit` then has nothing left to choose, so that a selection tunes each candidate
+        once instead of once per fold. Parameters and errors are those of :meth:`fit`.
+        """
+        return self
 
     @abstractmethod
     def fit(
         self, X: ArrayLike, Y: ArrayLike, *, metric: Metric = "cosine", seed: int = 0
     ) -> Translator:
-        """Fit a translator to pairs.
+        """Fit a translator to pairs, tuning first what is still open.
 
         Parameters
         ----------

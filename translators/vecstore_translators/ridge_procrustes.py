@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import ClassVar, final
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self, final
 
 from numpy.typing import ArrayLike
 
@@ -63,7 +63,15 @@ class RidgeProcrustes(AffineFamily):
     ) -> AffineTranslator:
         """Fit to pairs, α by held-out retrieval; see :meth:`TranslatorFamily.fit`."""
         source, target = self.check_pairs(X, Y)
-        statistics, best = choose_by_retrieval(
+        family = self.tuned(source, target, metric=metric, seed=seed)
+        return family.fit_statistics(PairStatistics.from_arrays(source, target))
+
+    def tuned(
+        self, X: ArrayLike, Y: ArrayLike, *, metric: Metric = "cosine", seed: int = 0
+    ) -> Self:
+        """Choose α by held-out retrieval; see :meth:`TranslatorFamily.tuned`."""
+        source, target = self.check_pairs(X, Y)
+        best = choose_by_retrieval(
             self._path,
             source,
             target,
@@ -72,7 +80,7 @@ class RidgeProcrustes(AffineFamily):
             metric=metric,
             seed=seed,
         )
-        return self._translator(statistics, best)
+        return replace(self, alphas=(self.alphas[best],))
 
     def fit_statistics(
         self, statistics: PairStatistics, folds: Sequence[PairStatistics] | None = None

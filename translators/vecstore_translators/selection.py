@@ -26,6 +26,7 @@ from vecstore_translators.evaluation import (
     bootstrap_interval,
     paired_bootstrap,
 )
+from vecstore_translators.memory import traced_peak
 from vecstore_translators.registry import families as registered_families
 from vecstore_translators.trial import Side, Trial
 from vecstore_translators.validation import (
@@ -59,8 +60,12 @@ class Candidate:
         Mean paired difference to the best candidate's score, >= 0 up to ties.
     behind_best_error : float
         Standard error of that difference: what the one-standard-error rule compares with.
+    tuned : TranslatorFamily
+        The family with the hyper-parameters chosen for it.
     seconds : float
-        Time to fit and judge it on all folds.
+        Time to tune it, and to fit and judge it on all folds.
+    peak_bytes : int
+        Most memory that held at once, beyond the pairs themselves.
     """
 
     family: TranslatorFamily
@@ -68,7 +73,9 @@ class Candidate:
     standard_error: float
     behind_best: float
     behind_best_error: float
+    tuned: TranslatorFamily
     seconds: float
+    peak_bytes: int
 
 
 @final
@@ -160,7 +167,8 @@ def select_translator(
     Y : array_like of shape (n, d_t), float16, float32 or float64
         Native target vectors of the same items, in the same order.
     families : iterable of TranslatorFamily, optional
-        Candidates; by default every member of the registry.
+        Candidates; by default the members of the registry that are fast to fit, which leaves
+        out what trains a network.
     metric : {"cosine", "ip", "l2"}
         How vectors compare, in both spaces.
     side : {"documents", "queries"}
@@ -193,8 +201,9 @@ def select_translator(
 
     Notes
     -----
-    Each held-out document is mapped by a fit that has not seen it, all of them form one pool,
-    and queries rank that pool (Stone, "Cross-validatory choice", 1974). Candidates within one
+    Each candidate's hyper-parameters are chosen once, by held-out retrieval. Then each held-out
+    document is mapped by a fit that has not seen it, all of them form one pool, and queries
+    rank that pool (Stone, "Cross-validatory choice", 1974). Candidates within one
     standard error of the best, of the *paired* difference, count as equal (Breiman et al.,
     "Classification and Regression Trees", 1984, section 3.4.3, there unpaired). Beyond 4,000
     pairs a random 4,000 are held out; beyond 100,000 candidates are compared on fits to a
@@ -220,27 +229,22 @@ def select_translator(
         source, target, metric, side, queries, source_queries, k=k, folds=folds, seed=seed
     )
     fitting, skipped = _able(families, trial)
-    scores: list[NDArray[np.float64]] = []
-    seconds: list[float] = []
-    for family in fitting:
-        start = time.perf_counter()
-        scores.append(trial.score(family))
-        seconds.append(time.perf_counter() - start)
-    candidates = _compared(fitting, scores, seconds)
+    answers = [_answer(trial, family) for family in fitting]
+    candidates = _compared(answers)
     winner = _cheapest_of_equals(candidates)
-    own = scores[fitting.index(winner)]
+    own = answers[fitting.index(winner.family)].scores
     status_quo = trial.status_quo()
     swapped = trial.naive_swap()
     return Selection(
-        translator=winner.fit(source, target, metric=metric, seed=seed),
-        family=winner,
+        translator=winner.tuned.fit(source, target, metric=metric, seed=seed),
+        family=winner.family,
         candidates=candidates,
         skipped=skipped,
         quality=bootstrap_interval(own, seed=seed),
         status_quo=None if status_quo is None else bootstrap_interval(status_quo, seed=seed),
         gain=None if status_quo is None else paired_bootstrap(own, status_quo, seed=seed),
         naive_swap=None if swapped is None else bootstrap_interval(swapped, seed=seed),
-        shuffled_pairs=bootstrap_interval(trial.shuffled(winner), seed=seed),
+        shuffled_pairs=bootstrap_interval(trial.shuffled(winner.tuned), seed=seed),
         side=side,
         metric=metric,
         k=k,
@@ -256,7 +260,12 @@ def _able(
 ) -> tuple[list[TranslatorFamily], tuple[str, ...]]:
     """Return the candidates that can fit these pairs, and why the others cannot."""
     if families is None:
-        families = [c for family in registered_families().values() for c in family.candidates()]
+        families = [
+            candidate
+            for family in registered_families().values()
+            if family.by_default
+            for candidate in family.candidates()
+        ]
     able: list[TranslatorFamily] = []
     skipped: list[str] = []
     available = trial.fewest_training_pairs
@@ -280,29 +289,55 @@ def _able(
     return able, tuple(skipped)
 
 
-def _compared(
-    families: list[TranslatorFamily], scores: list[NDArray[np.float64]], seconds: list[float]
-) -> tuple[Candidate, ...]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answer:
+    """What one family scored on every question, and what that cost."""
+
+    family: TranslatorFamily
+    tuned: TranslatorFamily
+    scores: NDArray[np.float64]
+    seconds: float
+    peak_bytes: int
+
+
+def _answer(trial: Trial, family: TranslatorFamily) -> _Answer:
+    """Tune a family, put it on trial and measure both."""
+    began = time.perf_counter()
+    with traced_peak() as peak:
+        tuned = trial.tuned(family)
+        scores = trial.score(tuned)
+    return _Answer(
+        family=family,
+        tuned=tuned,
+        scores=scores,
+        seconds=time.perf_counter() - began,
+        peak_bytes=peak(),
+    )
+
+
+def _compared(answers: list[_Answer]) -> tuple[Candidate, ...]:
     """Return the table of candidates, best first."""
-    best = max(scores, key=lambda values: float(values.mean()))
+    best = max((answer.scores for answer in answers), key=lambda values: float(values.mean()))
     rows = [
         Candidate(
-            family=family,
-            score=float(values.mean()),
-            standard_error=_standard_error(values),
-            behind_best=float((best - values).mean()),
-            behind_best_error=_standard_error(best - values),
-            seconds=spent,
+            family=answer.family,
+            score=float(answer.scores.mean()),
+            standard_error=_standard_error(answer.scores),
+            behind_best=float((best - answer.scores).mean()),
+            behind_best_error=_standard_error(best - answer.scores),
+            tuned=answer.tuned,
+            seconds=answer.seconds,
+            peak_bytes=answer.peak_bytes,
         )
-        for family, values, spent in zip(families, scores, seconds, strict=True)
+        for answer in answers
     ]
     return tuple(sorted(rows, key=lambda row: (-row.score, row.family.cost, row.family.label)))
 
 
-def _cheapest_of_equals(candidates: tuple[Candidate, ...]) -> TranslatorFamily:
-    """Return the cheapest family within one standard error of the best; then the best."""
+def _cheapest_of_equals(candidates: tuple[Candidate, ...]) -> Candidate:
+    """Return the cheapest candidate within one standard error of the best; then the best."""
     equals = [row for row in candidates if row.behind_best <= row.behind_best_error]
-    return min(equals, key=lambda row: (row.family.cost, -row.score)).family
+    return min(equals, key=lambda row: (row.family.cost, -row.score))
 
 
 def _standard_error(values: NDArray[np.float64]) -> float:

@@ -12,10 +12,11 @@ from typing import Literal, TypeAlias, final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vecstore_translators.base import TranslatorFamily
+from vecstore_translators.base import AffineFamily, Translator, TranslatorFamily
 from vecstore_translators.errors import InvalidArgumentError, UnpairedRowsError
 from vecstore_translators.evaluation import overlap_at_k, top_k
 from vecstore_translators.folds import held_out_folds
+from vecstore_translators.statistics import PairStatistics
 from vecstore_translators.validation import Metric, Vectors, as_vectors
 
 Side: TypeAlias = Literal["documents", "queries"]
@@ -24,6 +25,7 @@ Side: TypeAlias = Literal["documents", "queries"]
 _POOL = 4000
 _QUERIES = 1000
 _TRAINING_ROWS = 100_000
+_SHUFFLED_ROWS = 2000
 
 
 @final
@@ -38,6 +40,8 @@ class Trial:
     held_out: tuple[NDArray[np.int64], ...]
     pool: NDArray[np.int64]
     training: NDArray[np.int64]
+    statistics: tuple[PairStatistics, ...]
+    """Of the training rows without each fold: all that affine candidates need."""
     queries: Vectors
     """By the new model; one per question."""
     asking: NDArray[np.int64] | None
@@ -65,7 +69,12 @@ class Trial:
         held_out = held_out_folds(len(source), folds=folds, pool=_POOL, seed=seed)
         pool = np.concatenate(held_out)
         rng = np.random.default_rng([seed, 1])
-        training = rng.permutation(len(source))[: _TRAINING_ROWS + len(pool)]
+        training = np.sort(rng.permutation(len(source))[: _TRAINING_ROWS + len(pool)])
+        whole = PairStatistics.from_arrays(source, target, rows=training)
+        seen = [np.intersect1d(training, rows, assume_unique=True) for rows in held_out]
+        statistics = tuple(
+            whole - PairStatistics.from_arrays(source, target, rows=rows) for rows in seen
+        )
         old, new = (source, target) if side == "documents" else (target, source)
         old_queries: Vectors | None
         if queries is None:
@@ -94,7 +103,8 @@ class Trial:
             side=side,
             held_out=held_out,
             pool=pool,
-            training=np.sort(training),
+            training=training,
+            statistics=statistics,
             queries=asked,
             asking=asking,
             old_queries=old_queries,
@@ -114,11 +124,8 @@ class Trial:
         """Return the overlap@k of every question, each answered without having seen it."""
         mapped: list[NDArray[np.float32]] = []
         answers: list[NDArray[np.float64]] = []
-        for rows in self.held_out:
-            learn = np.setdiff1d(self.training, rows, assume_unique=True)
-            translator = family.fit(
-                self.source[learn], self.target[learn], metric=self.metric, seed=self.seed
-            )
+        for fold, rows in enumerate(self.held_out):
+            translator = self._fit_without(family, fold)
             mapped.append(translator.translate(self.source[rows]))
             if self.side == "queries" and self.asking is None:
                 answers.append(self._overlap(translator.translate(self.queries), self.native))
@@ -128,6 +135,28 @@ class Trial:
             # Given queries belong to no fold, so every fold's map answers all of them.
             return np.mean(answers, axis=0)  # type: ignore[no-any-return]
         return self._overlap(np.concatenate(mapped)[self.asking], self.native)
+
+    def tuned(self, family: TranslatorFamily) -> TranslatorFamily:
+        """Return the family with every hyper-parameter chosen on the training rows.
+
+        Once for all folds: choosing anew within each costs folds times as much, and one choice
+        among few, made by held-out retrieval itself, hardly flatters the scores.
+        """
+        return family.tuned(
+            self.source[self.training],
+            self.target[self.training],
+            metric=self.metric,
+            seed=self.seed,
+        )
+
+    def _fit_without(self, family: TranslatorFamily, fold: int) -> Translator:
+        """Return the tuned family's fit to all training rows but those of one fold."""
+        if isinstance(family, AffineFamily):
+            return family.fit_statistics(self.statistics[fold])
+        learn = np.setdiff1d(self.training, self.held_out[fold], assume_unique=True)
+        return family.fit(
+            self.source[learn], self.target[learn], metric=self.metric, seed=self.seed
+        )
 
     @property
     def native(self) -> Vectors:
@@ -141,9 +170,10 @@ class Trial:
         Judging wrong rows makes the control hold for families that do not use the pairs.
         """
         rng = np.random.default_rng([self.seed, 2])
+        rows = np.sort(rng.permutation(self.training)[:_SHUFFLED_ROWS])
         translator = family.fit(
-            self.source[self.training],
-            self.target[rng.permutation(self.training)],
+            self.source[rows],
+            self.target[rng.permutation(rows)],
             metric=self.metric,
             seed=self.seed,
         )

@@ -39,8 +39,8 @@ def choose_by_retrieval(
     folds: int,
     metric: Metric,
     seed: int,
-) -> tuple[PairStatistics, int]:
-    """Return the statistics of all pairs, and which map of `path` retrieves best.
+) -> int:
+    """Return which map of `path` retrieves best.
 
     Every held-out document is mapped by a fit that has not seen it; native target vectors of
     held-out documents then query that one pool of mapped documents, and the share of their
@@ -59,9 +59,9 @@ def choose_by_retrieval(
     seed : int
     """
     check_metric(metric)
-    statistics = PairStatistics.from_arrays(X, Y)
     if choices == 1:
-        return statistics, 0
+        return 0
+    statistics = PairStatistics.from_arrays(X, Y)
     held_out = held_out_folds(len(X), folds=folds, pool=POOL, seed=seed)
     mapped: list[list[NDArray[np.float32]]] = [[] for _ in range(choices)]
     for rows in held_out:
@@ -69,15 +69,36 @@ def choose_by_retrieval(
         source = X[rows].astype(np.float32)
         for choice, (weight, bias) in enumerate(path(training)):
             mapped[choice].append(source @ weight.astype(np.float32) + bias.astype(np.float32))
-    native = Y[np.concatenate(held_out)].astype(np.float32)
-    # Folds are random parts, so a stride over them is a random sample of queries.
+    native = Y[np.concatenate(held_out)]
+    return best_by_retrieval(native, [np.concatenate(parts) for parts in mapped], metric=metric)
+
+
+def best_by_retrieval(native: Vectors, mapped: Sequence[Vectors], *, metric: Metric) -> int:
+    """Return which mapping of held-out documents their native queries retrieve best from.
+
+    Parameters
+    ----------
+    native : ndarray of shape (n, d_t)
+        The held-out documents by the target model, in random order.
+    mapped : sequence of ndarray of shape (n, d_t)
+        The same documents, mapped by each choice.
+    metric : {"cosine", "ip", "l2"}
+    """
+    return int(np.argmax([scores.mean() for scores in overlaps(native, mapped, metric=metric)]))
+
+
+def overlaps(
+    native: Vectors, mapped: Sequence[Vectors], *, metric: Metric
+) -> list[NDArray[np.float64]]:
+    """Return, for each mapping, the overlap of every query with its native neighbours."""
+    native = native.astype(np.float32)
+    # The rows are in random order, so a stride over them is a random sample of queries.
     queries = native[:: max(1, -(-len(native) // QUERIES))]
     truth, _ = top_k(queries, native, NEIGHBOURS, metric=metric)
-    scores = []
-    for parts in mapped:
-        ranking, _ = top_k(queries, np.concatenate(parts), NEIGHBOURS, metric=metric)
-        scores.append(float(overlap_at_k(ranking, truth, NEIGHBOURS).mean()))
-    return statistics, int(np.argmax(scores))
+    return [
+        overlap_at_k(top_k(queries, documents, NEIGHBOURS, metric=metric)[0], truth, NEIGHBOURS)
+        for documents in mapped
+    ]
 
 
 def choose_by_error(

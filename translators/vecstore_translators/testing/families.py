@@ -98,6 +98,19 @@ def check_fit_is_deterministic(family: TranslatorFamily) -> None:
     assert all(np.array_equal(first[name], again[name]) for name in first)
 
 
+def check_tuning_first_changes_nothing(family: TranslatorFamily) -> None:
+    """Check that fitting the tuned family is fitting the family, and tuning is idempotent."""
+    pairs = planted_pairs("rotation", noise=0.1)
+    tuned = family.tuned(pairs.X, pairs.Y, seed=3)
+    assert type(tuned) is type(family)
+    assert tuned.tuned(pairs.X, pairs.Y, seed=3) == tuned
+    whole = family.fit(pairs.X, pairs.Y, seed=3).parameters()
+    parts = tuned.fit(pairs.X, pairs.Y, seed=3).parameters()
+    assert all(np.array_equal(whole[name], parts[name]) for name in whole)
+    if isinstance(tuned, AffineFamily):
+        tuned.fit_statistics(PairStatistics.from_arrays(pairs.X, pairs.Y))
+
+
 def check_fit_leaves_its_pairs_alone(family: TranslatorFamily) -> None:
     """Check that pairs keep their values, and that changing them later changes no map."""
     pairs = planted_pairs("rotation")
@@ -189,6 +202,7 @@ FAMILY_CHECKS: tuple[Callable[[TranslatorFamily], None], ...] = (
     check_recovers_what_it_declares,
     check_learns_from_noisy_pairs,
     check_fit_is_deterministic,
+    check_tuning_first_changes_nothing,
     check_fit_leaves_its_pairs_alone,
     check_pair_dtype_does_not_matter,
     check_few_pairs,
