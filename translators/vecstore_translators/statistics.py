@@ -140,7 +140,9 @@ class PairStatistics:
                 accumulator.update(source[start:stop], target[start:stop])
         if not accumulators:
             raise TooFewPairsError("expected at least one block of pairs, got an empty stream")
-        return tuple(a.statistics() for a in accumulators)
+        # Each is let go once its statistics exist; kept, they would double the peak.
+        accumulators.reverse()
+        return tuple(accumulators.pop().statistics() for _ in range(folds))
 
     def __add__(self, other: PairStatistics) -> PairStatistics:
         """Return the statistics of both sets of pairs (Chan's formula)."""
@@ -303,16 +305,15 @@ class PairAccumulator:
         d = self._source_dim
         if self._shift is None:
             return _no_pairs(d, len(self._sum) - d)
-        mean = self._sum / self._n
-        moments = self._moments - self._n * np.outer(mean, mean)
-        mean += self._shift
+        mean_x, mean_y = np.split(self._sum / self._n, [d])
+        shift_x, shift_y = np.split(self._shift, [d])
         return PairStatistics(
             n=self._n,
-            mean_x=mean[:d].copy(),
-            mean_y=mean[d:].copy(),
-            xx=moments[:d, :d].copy(),
-            xy=moments[:d, d:].copy(),
-            yy=moments[d:, d:].copy(),
+            mean_x=mean_x + shift_x,
+            mean_y=mean_y + shift_y,
+            xx=self._moments[:d, :d] - np.outer(self._n * mean_x, mean_x),
+            xy=self._moments[:d, d:] - np.outer(self._n * mean_x, mean_y),
+            yy=self._moments[d:, d:] - np.outer(self._n * mean_y, mean_y),
         )
 
     def _add(self, source: Vectors, target: Vectors) -> None:
