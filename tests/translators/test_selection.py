@@ -53,6 +53,7 @@ def test_the_report_is_complete_and_consistent() -> None:
         "procrustes(center=False)",
         "ridge",
         "ridge_procrustes",
+        "kernel",
     }
     assert selection.candidates[0].behind_best == 0
     (own,) = (row for row in selection.candidates if row.family == selection.family)

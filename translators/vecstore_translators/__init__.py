@@ -16,8 +16,10 @@ True
 
 from vecstore_translators.affine import AffineTranslator
 from vecstore_translators.base import AffineFamily, Translator, TranslatorFamily
+from vecstore_translators.basis_transformation import BasisTransformation
 from vecstore_translators.evaluation import Interval
 from vecstore_translators.identity import Identity
+from vecstore_translators.kernel import Kernel, KernelTranslator
 from vecstore_translators.procrustes import Procrustes
 from vecstore_translators.registry import families, get_family
 from vecstore_translators.ridge import Ridge
@@ -30,9 +32,12 @@ from vecstore_translators.validation import Metric, unit_rows
 __all__ = [
     "AffineFamily",
     "AffineTranslator",
+    "BasisTransformation",
     "Candidate",
     "Identity",
     "Interval",
+    "Kernel",
+    "KernelTranslator",
     "Metric",
     "PairAccumulator",
     "PairStatistics",

@@ -13,6 +13,7 @@ from vecstore_translators.base import Translator, TranslatorFamily
 from vecstore_translators.composition import Chain
 from vecstore_translators.errors import InvalidArgumentError
 from vecstore_translators.identity import Identity
+from vecstore_translators.kernel import Kernel, KernelTranslator
 from vecstore_translators.procrustes import Procrustes
 from vecstore_translators.ridge import Ridge
 from vecstore_translators.ridge_procrustes import RidgeProcrustes
@@ -22,9 +23,10 @@ _FAMILIES: tuple[type[TranslatorFamily], ...] = (
     Procrustes,
     Ridge,
     RidgeProcrustes,
+    Kernel,
 )
 
-_TRANSLATORS: tuple[type[Translator], ...] = (AffineTranslator, Chain)
+_TRANSLATORS: tuple[type[Translator], ...] = (AffineTranslator, Chain, KernelTranslator)
 
 
 def families() -> dict[str, type[TranslatorFamily]]:
