@@ -60,8 +60,11 @@ class LatestVersion:
             number = self._catalog.version(self._id)
             indexes = tuple(self._catalog.indexes(self._id))
             version = self._version
-            if version is None or version.snapshot.version != number:
+            if version is None:
                 version = self.at(None)
+            elif version.snapshot.version != number:
+                state = self._catalog.state(self._id, number, since=version.snapshot.state)
+                version = self._open(Snapshot(state, self.cache))
             elif version.indexes != indexes:
                 version = self._open(version.snapshot)
             self.cache.retain({file.id for file in version.snapshot.state.files})

@@ -65,13 +65,18 @@ class SegmentCache:
             for key in gone:
                 del self._open[key]
 
-    def id_index(self, items: Sequence[tuple[FileRecord, ItemSegment]]) -> IdIndex:
-        """Return an index that knows at least these item files."""
+    def id_index(
+        self, files: Sequence[FileRecord], open_items: Callable[[FileRecord], ItemSegment]
+    ) -> IdIndex:
+        """Return an index that knows at least these item files; only new ones are opened."""
         with self._lock:
-            for record, segment in items:
-                if record.id not in self._indexed:
+            new = [file for file in files if file.id not in self._indexed]
+        opened = [(file.id, open_items(file)) for file in new]
+        with self._lock:
+            for file_id, segment in opened:
+                if file_id not in self._indexed:
                     self._id_index = self._id_index.extended(segment.ids, segment.row_ids)
-                    self._indexed.add(record.id)
+                    self._indexed.add(file_id)
             return self._id_index
 
 
@@ -197,8 +202,8 @@ class Snapshot:
 
     def find(self, ids: pa.Array) -> NDArray[np.int64]:
         """Return the live row of each id, ndarray of shape (n,), int64; -1 where there is none."""
-        items = [(record, self._items(record)) for record in self._item_files]
-        positions, rows = self.cache.id_index(items).candidates(ids)
+        index = self.cache.id_index(self._item_files, self._items)
+        positions, rows = index.candidates(ids)
         alive = self.live.contains(rows)
         positions, rows = positions[alive], rows[alive]
         same = pc.equal(self.ids(rows), ids.take(pa.array(positions)))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC
 from typing import Any, final
 
 import pyarrow as pa
-from sqlalchemy import Connection, Row, Table, and_, delete, insert, or_, select, update
+from sqlalchemy import Connection, Row, Table, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from vecstore.catalog import migrations, tables
@@ -21,12 +22,14 @@ from vecstore.catalog.records import (
     VersionRecord,
 )
 from vecstore.catalog.rows import (
+    Record,
     file_record,
     index_record,
     record_schema,
     record_version,
     space_record,
     translator_record,
+    visible_records,
     write_changes,
 )
 from vecstore.errors import AlreadyExistsError, CommitConflictError, NotFoundError
@@ -119,8 +122,13 @@ class Catalog:
         with self._database.read() as connection:
             return _current(connection, collection_id).version  # type: ignore[no-any-return]
 
-    def state(self, collection_id: str, version: int | None = None) -> State:
+    def state(
+        self, collection_id: str, version: int | None = None, *, since: State | None = None
+    ) -> State:
         """Read everything a version consists of; the newest one by default.
+
+        With ``since``, an older state, only what changed after it is read, so that a writer
+        of many small commits does not read its own history again each time.
 
         Raises
         ------
@@ -129,27 +137,25 @@ class Catalog:
         """
         with self._database.read() as connection:
             current = _current(connection, collection_id)
-            version = current.version if version is None else version
-            if not 0 <= version <= current.version:
+            number = current.version if version is None else version
+            if not 0 <= number <= current.version:
                 raise NotFoundError(
-                    f"collection {current.name!r} has versions 0 to {current.version}, "
-                    f"got {version}"
+                    f"collection {current.name!r} has versions 0 to {current.version}, got {number}"
                 )
 
-            def visible(table: Table) -> list[Row[Any]]:
-                query = select(table).where(
-                    table.c.collection_id == collection_id, _visible_at(table, version)
+            def visible(
+                table: Table, known: Sequence[Record], to_record: Callable[[Row[Any]], Record]
+            ) -> tuple[Record, ...]:
+                span = (-1 if since is None else since.version, number)
+                return visible_records(
+                    connection, table, collection_id, span, known=known, to_record=to_record
                 )
-                order = [table.c.added_version]
-                if "position" in table.c:
-                    order.append(table.c.position)
-                return list(connection.execute(query.order_by(*order)))
 
             schema = connection.execute(
                 select(tables.schemas.c.arrow_schema)
                 .where(
                     tables.schemas.c.collection_id == collection_id,
-                    tables.schemas.c.version <= version,
+                    tables.schemas.c.version <= number,
                 )
                 .order_by(tables.schemas.c.version.desc())
                 .limit(1)
@@ -158,12 +164,14 @@ class Catalog:
                 collection=CollectionRecord(
                     id=current.id, name=current.name, directory=current.directory
                 ),
-                version=version,
+                version=number,
                 next_row_id=current.next_row_id,
                 schema=pa.ipc.read_schema(pa.py_buffer(schema)),
-                spaces=tuple(space_record(row) for row in visible(tables.spaces)),
-                files=tuple(file_record(row) for row in visible(tables.files)),
-                translators=tuple(translator_record(row) for row in visible(tables.translators)),
+                spaces=visible(tables.spaces, since.spaces if since else (), space_record),
+                files=visible(tables.files, since.files if since else (), file_record),
+                translators=visible(
+                    tables.translators, since.translators if since else (), translator_record
+                ),
             )
 
     def versions(self, collection_id: str) -> list[VersionRecord]:
@@ -299,10 +307,3 @@ def _current(connection: Connection, collection_id: str) -> Row[Any]:
 
 def _collection_gone(collection_id: str) -> NotFoundError:
     return NotFoundError(f"collection {collection_id} has been dropped; open another one")
-
-
-def _visible_at(table: Table, version: int) -> Any:
-    return and_(
-        table.c.added_version <= version,
-        or_(table.c.removed_version.is_(None), table.c.removed_version > version),
-    )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
-from sqlalchemy import Connection, Row, and_, delete, insert, update
+from sqlalchemy import Connection, Row, Table, and_, delete, insert, or_, select, update
 
 from vecstore.catalog import tables
 from vecstore.catalog.records import (
@@ -22,14 +22,50 @@ from vecstore.spaces import EncodingProfile, Space
 from vecstore.storage.root import StoredFile
 
 __all__ = [
+    "Record",
     "file_record",
     "index_record",
     "record_schema",
     "record_version",
     "space_record",
     "translator_record",
+    "visible_records",
     "write_changes",
 ]
+
+
+Record = TypeVar("Record", bound=SpaceRecord | FileRecord | TranslatorRecord)
+
+
+def visible_records(
+    connection: Connection,
+    table: Table,
+    collection_id: str,
+    span: tuple[int, int],
+    *,
+    known: Sequence[Record],
+    to_record: Callable[[Row[Any]], Record],
+) -> tuple[Record, ...]:
+    """Return the records of the later version of a span, oldest first.
+
+    ``known`` are those of the earlier version (-1 and none for a first read); only what was
+    removed or added in between is read.
+    """
+    earlier, later = span
+    columns = table.c
+    here = columns.collection_id == collection_id
+    gone: set[str] = set()
+    if known:
+        removed = and_(columns.removed_version > earlier, columns.removed_version <= later)
+        gone = set(connection.execute(select(columns.id).where(here, removed)).scalars())
+    visible = and_(
+        columns.added_version > earlier,
+        columns.added_version <= later,
+        or_(columns.removed_version.is_(None), columns.removed_version > later),
+    )
+    order = [columns[name] for name in ("added_version", "position") if name in columns]
+    added = connection.execute(select(table).where(here, visible).order_by(*order))
+    return (*(record for record in known if record.id not in gone), *map(to_record, added))
 
 
 def write_changes(
