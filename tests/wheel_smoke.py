@@ -51,8 +51,8 @@ def check(folder: Path) -> None:
 
     np.save(folder / "query.npy", query[np.newaxis])
     printed = run(
-        "search", folder / "shop.vecstore", "products",
-        "--space", "v1", "--vectors", folder / "query.npy", "-k", str(K), "--json",
+        "search", folder / "shop.vecstore", "--collection", "products",
+        "--space", "v1", "--vector-file", folder / "query.npy", "-k", str(K), "--json",
     )  # fmt: skip
     positions = [printed.find(f'"{name}"') for name in nearest]
     assert -1 not in positions, printed

@@ -23,7 +23,7 @@ from vecstore.errors import (
     VecstoreError,
 )
 
-__all__ = ["BROKEN_PIPE", "EXIT_CODES", "INTERRUPTED", "Declined", "Failure", "exit_code"]
+__all__ = ["BROKEN_PIPE", "EXIT_CODES", "INTERRUPTED", "Declined", "exit_code"]
 
 INTERRUPTED: Final = 130
 BROKEN_PIPE: Final = 141
@@ -60,15 +60,6 @@ _CODES: Final[dict[type[VecstoreError], int]] = {
 def exit_code(error: VecstoreError) -> int:
     """Return the exit code of an error: that of its nearest class in the table, else 1."""
     return next((_CODES[kind] for kind in type(error).__mro__ if kind in _CODES), 1)
-
-
-@final
-class Failure(click.ClickException):
-    """An error of the library, shown as one message with its exit code."""
-
-    def __init__(self, error: VecstoreError) -> None:
-        super().__init__(str(error))
-        self.exit_code = exit_code(error)
 
 
 @final

@@ -23,7 +23,7 @@ from vecstore_cli.commands.search import search
 from vecstore_cli.commands.space import space
 from vecstore_cli.commands.store import info, init, versions
 from vecstore_cli.commands.translator import translator
-from vecstore_cli.errors import BROKEN_PIPE, EXIT_CODES, INTERRUPTED, Failure
+from vecstore_cli.errors import BROKEN_PIPE, EXIT_CODES, INTERRUPTED, exit_code
 
 __all__ = ["cli", "main"]
 
@@ -40,13 +40,18 @@ _EPILOG = "\n\n".join(
 
 @final
 class _Application(click.Group):
-    """A group that shows errors of the library as messages, and lets all others pass."""
+    """A group that shows errors of the library as messages, and lets those of bugs pass."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except VecstoreError as error:
-            raise Failure(error) from error
+            click.echo(f"Error: {error}", err=True)
+            ctx.exit(exit_code(error))
+        except BrokenPipeError:
+            # What is still buffered would fail again when the interpreter flushes at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(BROKEN_PIPE)
 
 
 @click.group(
@@ -81,17 +86,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     try:
         code = cli.main(arguments, prog_name="vecstore", standalone_mode=False)
-        sys.stdout.flush()
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except click.Abort:
         click.echo("Interrupted; what was committed stays.", err=True)
         return INTERRUPTED
-    except BrokenPipeError:
-        # What is still buffered would fail again when the interpreter flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return BROKEN_PIPE
     return code if isinstance(code, int) else 0
 
 

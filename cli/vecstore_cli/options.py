@@ -132,15 +132,13 @@ def lines_of_stdin(values: Sequence[str]) -> list[str]:
         line
         for value in values
         for line in (
-            [text for text in map(str.strip, click.get_text_stream("stdin")) if text]
-            if value == "-"
-            else [value]
+            [text for text in map(str.strip, sys.stdin) if text] if value == "-" else [value]
         )
     ]
 
 
 @final
-class _Pair(click.ParamType):
+class _Pair(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5 only
     """``KEY=VALUE`` as a tuple."""
 
     name = "KEY=VALUE"

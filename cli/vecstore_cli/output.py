@@ -25,10 +25,10 @@ __all__ = ["plain", "show_json", "show_one", "show_renderable", "show_rows"]
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
+_PIECE = 16_384
 
-def show_rows(
-    rows: Iterable[Mapping[str, Any]], columns: Sequence[str], *, as_json: bool
-) -> None:
+
+def show_rows(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], *, as_json: bool) -> None:
     """Print records: JSON has all their fields, a table those of ``columns``."""
     if as_json:
         show_json(list(rows))
@@ -40,8 +40,8 @@ def show_rows(
             table.add_row(*(Text(plain(row[name])) for name in columns))
         show_renderable(table)
     else:
-        for row in rows:
-            click.echo("\t".join(plain(row[name]) for name in columns))
+        lines = ["\t".join(plain(row[name]) for name in columns) + "\n" for row in rows]
+        _write("".join(lines))
 
 
 def show_one(record: Mapping[str, Any], sentence: str, *, as_json: bool) -> None:
@@ -55,7 +55,8 @@ def show_one(record: Mapping[str, Any], sentence: str, *, as_json: bool) -> None
 def show_json(value: Any) -> None:
     """Print a value as JSON, indented on a terminal."""
     indent = 2 if sys.stdout.isatty() else None
-    click.echo(json.dumps(_jsonable(value), ensure_ascii=False, allow_nan=False, indent=indent))
+    text = json.dumps(_jsonable(value), ensure_ascii=False, allow_nan=False, indent=indent)
+    _write(f"{text}\n")
 
 
 def show_renderable(renderable: RenderableType) -> None:
@@ -63,7 +64,7 @@ def show_renderable(renderable: RenderableType) -> None:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 100)
     with console.capture() as captured:
         console.print(renderable)
-    click.echo(captured.get(), nl=False)
+    _write(captured.get())
 
 
 def plain(value: Any) -> str:
@@ -75,6 +76,12 @@ def plain(value: Any) -> str:
     if isinstance(value, (Mapping, list, tuple)):
         value = json.dumps(_jsonable(value), ensure_ascii=False)
     return _CONTROL.sub(" ", str(value))
+
+
+def _write(text: str) -> None:
+    """Print in pieces: unbuffered, one long write may end early without an error."""
+    for start in range(0, len(text), _PIECE):
+        click.echo(text[start : start + _PIECE], nl=False)
 
 
 def _jsonable(value: Any) -> Any:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any, final
 
-import click
 import numpy as np
 
 from vecstore import CollectionVersion
@@ -47,7 +47,7 @@ def vectors_from_json(text: str) -> Queries:
     """
     source = "--vector"
     if text == STDIN:
-        text, source = click.get_text_stream("stdin").read(), "standard input"
+        text, source = sys.stdin.read(), "standard input"
     return Queries(vectors=_vectors(_parsed(text, source), source))
 
 
@@ -123,7 +123,7 @@ def _batch(path: str, rows: Sequence[tuple[str, Any]]) -> Queries:
 
 def _lines(path: str) -> list[str]:
     if path == STDIN:
-        return list(click.get_text_stream("stdin"))
+        return list(sys.stdin)
     with reading(Source(path=path, format="jsonl")):
         return Path(path).read_text("utf-8").splitlines()
 

@@ -27,7 +27,7 @@ def collection_record(collection: Collection, version: CollectionVersion) -> dic
     for file in state.files:
         sizes[file.kind] += file.file.size
     sizes["translators"] = sum(_size(t) for t in version.translators)
-    sizes["indexes"] = sum(i.file.size for i in version.index_records)
+    sizes["indexes"] = sum(i.file.size for i in version.indexes)
     return {
         "name": collection.name,
         "version": version.version,
@@ -35,7 +35,7 @@ def collection_record(collection: Collection, version: CollectionVersion) -> dic
         "columns": {field.name: str(field.type) for field in version.schema},
         "spaces": [space_record(status) for status in version.spaces.values()],
         "translators": [translator_record(t) for t in version.translators],
-        "indexes": [index_record(i) for i in version.index_records],
+        "indexes": [index_record(i) for i in version.indexes],
         "bytes": sizes,
     }
 
@@ -104,10 +104,9 @@ def item_record(item: Item, *, vectors: bool) -> dict[str, Any]:
     return {**record, "vectors": item.vectors} if vectors else record
 
 
-def hit_record(rank: int, hit: Hit) -> dict[str, Any]:
-    """Return a hit; rank counts from 1."""
+def hit_record(hit: Hit) -> dict[str, Any]:
+    """Return a hit; hits come best first."""
     return {
-        "rank": rank,
         "id": hit.id,
         "score": hit.score,
         "distance": hit.distance,

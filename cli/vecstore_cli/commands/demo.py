@@ -28,7 +28,7 @@ _NOTES = (
     "cascade. ms: median of single queries, warm.",
     "Query-side Procrustes is shown at its best, ranking the untouched old vectors only. Merged "
     "with the {pairs} native vectors of the new space, whose scores mean something else, it "
-    "reaches {merged:.3f}; forward scores merge as they are.",
+    "reaches {merged:.3f}.",
 )
 
 
@@ -41,9 +41,12 @@ def demo(store: str | None, as_json: bool) -> None:
     4,000 definitions under an old model, 500 of them embedded with a new one. Takes seconds, needs
     no network and no model.
     """
-    with tempfile.TemporaryDirectory(prefix="vecstore-demo-") as folder, working() as busy:
-        with vecstore.open(store or folder) as opened:
-            done = demonstrate(opened, busy)
+    with (
+        working() as busy,
+        tempfile.TemporaryDirectory(prefix="vecstore-demo-") as folder,
+        vecstore.open(store or folder) as opened,
+    ):
+        done = demonstrate(opened, busy)
     if as_json:
         show_json(_record(done))
     else:
@@ -111,11 +114,10 @@ def _example(example: Example) -> list[RenderableType]:
     hits.expand = True
     for name, found in (("old model", example.old), ("forward", example.forward)):
         for number, hit in enumerate(found):
-            origin = "native" if hit["provenance"] == "native" else f"translated from {hit['space']}"
             hits.add_row(
                 f"  {name}" if number == 0 else "",
                 "*" if hit["id"] == example.relevant else " ",
-                f"{hit['score']:.3f} {origin}",
+                f"{hit['score']:.3f} {hit['provenance']}, {hit['space']}",
                 Text(f"{hit['words']}: {hit['document']}"),
             )
     return [Text(f'\n"{example.query}" ({example.why})'), hits]

@@ -34,7 +34,7 @@ __all__ = ["export", "ingest"]
         "vecstore ingest shop.vecstore items.jsonl -c new --space v1 --dim 3 --model my-model",
         "vecstore ingest shop.vecstore new.npy --ids new.txt --space v2 --mode add-vectors"
         " --on-existing replace",
-        "vecstore ingest shop.vecstore bad.jsonl --space v1 --on-error skip --rejects bad-rows.jsonl",
+        "vecstore ingest shop.vecstore bad.jsonl --space v1 --on-error skip --rejects bad.log",
         "cat items.jsonl | vecstore ingest shop.vecstore - --format jsonl --space v1",
     )
 )
@@ -212,9 +212,7 @@ def _with_space(store: Store, collection: str | None, wanted: Space) -> Collecti
     if wanted.name in handle.spaces:
         handle.spaces[wanted.name].space.require_same(wanted)
     else:
-        handle.create_space(
-            wanted.name, dim=wanted.dim, metric=wanted.metric, model=wanted.model
-        )
+        handle.create_space(wanted.name, dim=wanted.dim, metric=wanted.metric, model=wanted.model)
     return handle
 
 

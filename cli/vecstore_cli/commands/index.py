@@ -89,7 +89,7 @@ def list_(store: Store, collection: str | None, as_json: bool) -> None:
 
 @index.command(
     epilog=examples(
-        "vecstore index drop shop.vecstore $(vecstore index list shop.vecstore | cut -f 1) --yes"
+        "vecstore index drop shop.vecstore --yes $(vecstore index list shop.vecstore | cut -f 1)"
     )
 )
 @opens_store()

@@ -29,7 +29,8 @@ __all__ = ["count", "delete", "get"]
     epilog=examples(
         "vecstore get shop.vecstore p1 p2",
         "vecstore get shop.vecstore p1 --space v1 --json",
-        "vecstore search shop.vecstore --like p1 --space v1 | cut -f 3 | vecstore get shop.vecstore -",
+        "vecstore search shop.vecstore --like p1 --space v1 | cut -f 3 "
+        "| vecstore get shop.vecstore -",
     )
 )
 @opens_store()

@@ -133,13 +133,17 @@ def _show(
     """Print hits; one query is a batch of one, so that the shape is always the same."""
     batch = [result] if isinstance(result, Hits) else list(result)
     names = queries.names or [str(number) for number in range(len(batch))]
-    found = [
-        {"query": name, "hits": [hit_record(rank, hit) for rank, hit in enumerate(hits, start=1)]}
-        for name, hits in zip(names, batch, strict=True)
-    ]
     if as_json:
+        found = [
+            {"query": name, "hits": [hit_record(hit) for hit in hits]}
+            for name, hits in zip(names, batch, strict=True)
+        ]
         space = result.plan.target.space.name
         show_json({"version": version.version, "space": space, "queries": found})
         return
-    rows = [{"query": query["query"], **hit} for query in found for hit in query["hits"]]
+    rows = [
+        {"query": name, "rank": rank, **hit_record(hit)}
+        for name, hits in zip(names, batch, strict=True)
+        for rank, hit in enumerate(hits, start=1)
+    ]
     show_rows(rows, _COLUMNS, as_json=False)

@@ -39,9 +39,7 @@ def space() -> None:
 @click.argument("name")
 @collection_option
 @click.option("--dim", type=int, required=True, help="Number of components of a vector.")
-@click.option(
-    "--metric", type=click.Choice(get_args(Metric)), default="cosine", show_default=True
-)
+@click.option("--metric", type=click.Choice(get_args(Metric)), default="cosine", show_default=True)
 @click.option("--model", help="The embedding model; part of the space's fingerprint.")
 @click.option("--revision", help="Revision of the model.")
 @click.option(

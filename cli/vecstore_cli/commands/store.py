@@ -28,7 +28,7 @@ __all__ = ["info", "init", "versions"]
 
 @click.command(epilog=examples("vecstore init new.vecstore", "vecstore init new.vecstore -c docs"))
 @opens_store(create=True)
-@collection_option
+@click.option("-c", "--collection", metavar="NAME", help="A collection to create.")
 @json_option
 def init(store: Store, collection: str | None, as_json: bool) -> None:
     """Create a store, and a collection in it if -c names one. What exists already stays."""

@@ -101,8 +101,8 @@ def list_(store: Store, collection: str | None, at: int | None, as_json: bool) -
 
 @translator.command(
     epilog=examples(
-        "vecstore translator drop shop.vecstore $(vecstore translator list shop.vecstore | cut -f 1)"
-        " --yes"
+        "vecstore translator drop shop.vecstore --yes "
+        "$(vecstore translator list shop.vecstore | cut -f 1)"
     )
 )
 @opens_store()

@@ -1,0 +1,165 @@
+"""What --json prints, command by command: a promise, written into the reference and tested.
+
+A dictionary is an object, a list of one member an array; a text says what a value is.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+__all__ = ["SHAPES"]
+
+_SPACE: Final = {
+    "name": "text",
+    "dim": "integer",
+    "metric": "cosine, ip or l2",
+    "dtype": "float32 or float16",
+    "model": "text or null",
+    "revision": "text or null",
+    "supersedes": "name of a space or null",
+    "generation": "integer from 1",
+    "native": "items with a native vector",
+    "coverage": "share of items with a native vector, 0 to 1",
+    "fingerprint": "hex digest of the embedding function",
+}
+_TRANSLATOR: Final = {
+    "id": "text",
+    "source": "name of a space",
+    "target": "name of a space",
+    "side": "documents or queries",
+    "family": "text",
+    "pairs": "integer",
+    "overlap": "neighbour overlap on held-out pairs: mean, low, high",
+    "version": "integer",
+    "bytes": "integer",
+}
+_INDEX: Final = {
+    "id": "text",
+    "space": "name of a space",
+    "kind": "text",
+    "translator": "text, or null for native vectors",
+    "execution": "rewrite or fold, or null for native vectors",
+    "parameters": "object",
+    "rows": "integer",
+    "bytes": "integer",
+}
+_HIT: Final = {
+    "id": "text",
+    "score": "number, larger is better",
+    "distance": "number, smaller is better",
+    "provenance": "native or translated",
+    "space": "space of the item's vector",
+    "translators": "ids of the translators on the route",
+    "document": "text or null",
+    "metadata": "object",
+}
+_INTERVAL: Final = "object of mean, low, high, confidence; null where it cannot be measured"
+
+SHAPES: Final[dict[str, Any]] = {
+    "init": {"collections": "names"},
+    "info": {
+        "collections": [
+            {
+                "name": "text",
+                "version": "integer",
+                "items": "integer",
+                "columns": "object of name to type: what a filter can use",
+                "spaces": [_SPACE],
+                "translators": [_TRANSLATOR],
+                "indexes": [_INDEX],
+                "bytes": "object of kind of file to size",
+            }
+        ]
+    },
+    "versions": [
+        {"version": "integer", "committed_at": "ISO time", "operation": "text", "rows": "integer"}
+    ],
+    "collection create": {"name": "text", "version": "integer"},
+    "collection list": [{"name": "text", "items": "integer", "version": "integer"}],
+    "collection rename": {"name": "text", "version": "integer"},
+    "collection drop": {"name": "text", "items": "integer"},
+    "space create": _SPACE,
+    "space list": [_SPACE],
+    "space drop": {"name": "text", "vectors": "integer", "version": "integer"},
+    "ingest": {
+        "collection": "text",
+        "version": "integer",
+        "rows_read": "integer",
+        "rows_written": "integer",
+        "rows_rejected": "integer",
+        "batches": "commits",
+        "seconds": "number",
+        "resumed_from": "rows that earlier runs of the job had settled",
+    },
+    "export": {"path": "text", "rows": "integer", "seconds": "number"},
+    "search": {
+        "version": "integer",
+        "space": "the ranking space",
+        "queries": [{"query": "id, or number from 0, as text", "hits": [_HIT]}],
+    },
+    "search --explain": {
+        "version": "integer",
+        "space": "the ranking space",
+        "live": "items",
+        "unserved": "items that no source serves",
+        "sources": [
+            {
+                "kind": "native, forward or query",
+                "space": "name of a space",
+                "rows": "integer",
+                "route": "ids of translators",
+                "execution": "text or null",
+                "index": "kind of index, or exact",
+            }
+        ],
+    },
+    "get": [
+        {
+            "id": "text",
+            "document": "text or null",
+            "metadata": "object",
+            "vectors": "with --space: object of space to vector",
+        }
+    ],
+    "count": {"items": "integer", "version": "integer"},
+    "delete": {"deleted": "integer", "version": "integer"},
+    "translator fit": {
+        "id": "text",
+        "source": "name of a space",
+        "target": "name of a space",
+        "side": "documents or queries",
+        "family": "the chosen one",
+        "pairs": "integer",
+        "quality": _INTERVAL,
+        "status_quo": _INTERVAL,
+        "naive_swap": _INTERVAL,
+        "shuffled_pairs": _INTERVAL,
+        "candidates": "arrays of family, held-out overlap, standard error, seconds; best first",
+        "seconds": "number",
+    },
+    "translator list": [_TRANSLATOR],
+    "translator drop": {"id": "text", "version": "integer"},
+    "index build": _INDEX,
+    "index list": [_INDEX],
+    "index drop": {"id": "text"},
+    "demo": {
+        "items": "integer",
+        "queries": "integer",
+        "pairs": "integer",
+        "seconds": "object of step to seconds",
+        "translators": "as translator fit prints them",
+        "methods": [
+            {
+                "key": "old, query, forward, cascade20, cascade50 or full",
+                "name": "text",
+                "ndcg": "nDCG@10",
+                "recall": "recall@10",
+                "share": "items embedded with the new model, 0 to 1",
+                "milliseconds": "median of a single query",
+            }
+        ],
+        "examples": "arrays of hits of three queries, by the old model and translated",
+        "merged_query_side": "nDCG@10",
+        "notes": "texts",
+    },
+}
