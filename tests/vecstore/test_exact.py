@@ -124,6 +124,29 @@ def test_ties_come_in_order_of_row_id(faiss, n_queries):
 
 
 @pytest.mark.parametrize("faiss", PATHS)
+@pytest.mark.parametrize("n_queries", [1, 12, 60])
+def test_a_tie_that_crosses_the_last_place_goes_to_the_first_rows(faiss, n_queries):
+    """Integers have exact scores; a few values make most of the 3,000 rows tie."""
+    rng = np.random.default_rng(5)
+    vectors = rng.integers(0, 3, (3000, 2)).astype(np.float32)
+    queries = rng.integers(0, 3, (n_queries, 2)).astype(np.float32)
+    row_ids, keep = rng.permutation(3000), rng.random(3000) < 0.7
+    blocks = [
+        Block(row_ids=row_ids[:1700], vectors=vectors[:1700], keep=keep[:1700]),
+        Block(row_ids=row_ids[1700:], vectors=vectors[1700:]),
+    ]
+    for metric in ("ip", "l2"):
+        known, truth = brute_force(queries, blocks, metric)
+        order = np.lexsort((np.broadcast_to(known, truth.shape), -truth), axis=1)
+        for k in (1, 2, 17, 150, 3000):
+            scores, found = exact._scan(queries, blocks, k, metric, faiss)
+            filled = min(k, len(known))
+            expected = order[:, :filled]
+            assert np.array_equal(found[:, :filled], known[expected]), (metric, k)
+            assert np.array_equal(scores[:, :filled], np.take_along_axis(truth, expected, axis=1))
+
+
+@pytest.mark.parametrize("faiss", PATHS)
 def test_scores_under_l2_are_never_positive_and_zero_for_the_row_itself(faiss):
     vectors = np.random.default_rng(4).standard_normal((2000, 32)).astype(np.float32)
     block = Block(row_ids=np.arange(2000), vectors=vectors)

@@ -24,7 +24,7 @@ from vecstore.errors import (
 )
 from vecstore.indexes.blocks import Block, BlockMetric, Tile, block_dim, tiles
 from vecstore.indexes.library import find_faiss, matrix_kernels
-from vecstore.indexes.topk import MISSING, TopK
+from vecstore.indexes.topk import MISSING, TopK, merge_top_k
 
 __all__ = ["BATCH", "Block", "checked_k", "checked_queries", "exact_search"]
 
@@ -37,6 +37,8 @@ _FEW_BYTES = 2**20
 _BATCH_BYTES = 2**25
 # Below this share of kept rows, naming the rows is faster than testing a bit for each.
 _SELECTIVE = 1 / 8
+# Candidates held at a time while ties are settled.
+_WIDE = 2**22
 
 Answer = tuple[NDArray[np.float32], NDArray[np.int64]]
 
@@ -200,9 +202,40 @@ def _faiss_kernel(
     metric: BlockMetric,
     selector: Any,
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Run FAISS's kernel on the tile's own memory."""
+    """Return each query's best k, with ties at the k-th place settled by row id.
+
+    FAISS keeps any of the rows that share the k-th score. One row more than wanted shows where
+    that happened, and those queries are asked again until all of these rows are in.
+    """
+    n = len(tile.vectors)
+    scores, positions = _knn(faiss, queries, tile, min(k + 1, n), metric, selector)
+    if n <= k:
+        return scores, positions
+    cut = np.flatnonzero((scores[:, k] == scores[:, k - 1]) & (positions[:, k] >= 0))
+    scores, positions = scores[:, :k], positions[:, :k]
+    width = k + 1
+    while len(cut):
+        width = min(4 * width, n)
+        part = cut[: max(1, _WIDE // width)]
+        wide, found = _knn(faiss, queries[part], tile, width, metric, selector)
+        settled = (wide[:, -1] < wide[:, k - 1]) | (found[:, -1] < 0) | (width == n)
+        order = np.lexsort((tile.row_ids[found], -wide), axis=1)[settled, :k]
+        scores[part[settled]] = np.take_along_axis(wide[settled], order, axis=1)
+        positions[part[settled]] = np.take_along_axis(found[settled], order, axis=1)
+        cut = np.setdiff1d(cut, part[settled])
+    return scores, positions
+
+
+def _knn(
+    faiss: Any,
+    queries: NDArray[np.float32],
+    tile: Tile,
+    k: int,
+    metric: BlockMetric,
+    selector: Any,
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Run FAISS's kernel on the tile's own memory; k is at most the tile's rows."""
     n, dim = tile.vectors.shape
-    k = min(k, n)
     scores = np.empty((len(queries), k), dtype=np.float32)
     positions = np.empty((len(queries), k), dtype=np.int64)
     pointer = faiss.swig_ptr
@@ -228,7 +261,8 @@ def _numpy_kernel(
         scores -= np.einsum("ij,ij->i", queries, queries)[:, None]
         np.minimum(scores, 0, out=scores)
     n = scores.shape[1]
-    if n <= k:
-        return scores, np.broadcast_to(np.arange(n), scores.shape)
-    positions = np.argpartition(scores, n - k, axis=1)[:, n - k :]
-    return np.take_along_axis(scores, positions, axis=1), positions
+    # Ranked by row id among equals; the places in this order are then the tile's positions.
+    order = np.argsort(tile.row_ids, kind="stable")
+    places = np.broadcast_to(np.arange(n), scores.shape)
+    best, found = merge_top_k(scores[:, order], places, min(k, n))
+    return best, order[found]
