@@ -17,9 +17,11 @@ True
 from vecstore_translators.affine import AffineTranslator
 from vecstore_translators.base import AffineFamily, Translator, TranslatorFamily
 from vecstore_translators.basis_transformation import BasisTransformation
+from vecstore_translators.ensemble import Ensemble, EnsembleTranslator
 from vecstore_translators.evaluation import Interval
 from vecstore_translators.identity import Identity
 from vecstore_translators.kernel import Kernel, KernelTranslator
+from vecstore_translators.low_rank import LowRank
 from vecstore_translators.procrustes import Procrustes
 from vecstore_translators.registry import families, get_family
 from vecstore_translators.ridge import Ridge
@@ -34,10 +36,13 @@ __all__ = [
     "AffineTranslator",
     "BasisTransformation",
     "Candidate",
+    "Ensemble",
+    "EnsembleTranslator",
     "Identity",
     "Interval",
     "Kernel",
     "KernelTranslator",
+    "LowRank",
     "Metric",
     "PairAccumulator",
     "PairStatistics",

@@ -11,9 +11,11 @@ from typing import Any
 from vecstore_translators.affine import AffineTranslator
 from vecstore_translators.base import Translator, TranslatorFamily
 from vecstore_translators.composition import Chain
+from vecstore_translators.ensemble import Ensemble, EnsembleTranslator
 from vecstore_translators.errors import InvalidArgumentError
 from vecstore_translators.identity import Identity
 from vecstore_translators.kernel import Kernel, KernelTranslator
+from vecstore_translators.low_rank import LowRank
 from vecstore_translators.procrustes import Procrustes
 from vecstore_translators.ridge import Ridge
 from vecstore_translators.ridge_procrustes import RidgeProcrustes
@@ -23,10 +25,17 @@ _FAMILIES: tuple[type[TranslatorFamily], ...] = (
     Procrustes,
     Ridge,
     RidgeProcrustes,
+    LowRank,
     Kernel,
+    Ensemble,
 )
 
-_TRANSLATORS: tuple[type[Translator], ...] = (AffineTranslator, Chain, KernelTranslator)
+_TRANSLATORS: tuple[type[Translator], ...] = (
+    AffineTranslator,
+    Chain,
+    KernelTranslator,
+    EnsembleTranslator,
+)
 
 
 def families() -> dict[str, type[TranslatorFamily]]:
