@@ -16,7 +16,7 @@ from vecstore.catalog import (
     VersionRecord,
 )
 from vecstore.definitions import add_space, add_translator, remove_space, remove_translator
-from vecstore.errors import InvalidArgumentError
+from vecstore.errors import InvalidArgumentError, NotFoundError
 from vecstore.filters import Where
 from vecstore.fitting import MAX_PAIRS, Side, TranslatorReport, fit_pairs, store_fit
 from vecstore.ids import Ids, as_ids
@@ -350,7 +350,19 @@ class Collection(Readable):
         return new
 
     def drop_index(self, index_id: str) -> None:
-        """Forget an index; searches become exact."""
+        """Forget an index; searches of its view become exact.
+
+        Raises
+        ------
+        NotFoundError
+            There is no such index.
+        """
+        known = [record.id for record in self._catalog.indexes(self._record.id)]
+        if index_id not in known:
+            raise NotFoundError(
+                f"collection {self.name!r} has no index {index_id!r}; it has "
+                f"{', '.join(known) or 'none'}"
+            )
         self._catalog.replace_index(self._record.id, None, replaced=(index_id,))
         self.refresh()
 
