@@ -22,6 +22,7 @@ from typing import Any, Literal, Self, final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from vecstore.errors import NoRouteError
 from vecstore.filters import Where
 from vecstore.hits import Hits, SearchResult
 from vecstore.reading import Readable
@@ -224,6 +225,12 @@ def check_search(
     where, keep : filter and predicate, optional
         The same condition, for the collection and for the model.
     """
+    if not model.native(space) and any(item.vectors for item in model.items.values()):
+        try:
+            reader.search(queries, space=space, k=k, where=where, allow_partial=True)
+        except NoRouteError:
+            return
+        raise AssertionError("nothing can be served, and the search did not say so")
     answer = reader.search(queries, space=space, k=k, where=where, allow_partial=True)
     items = model.native(space, keep)
     truth = model.scores(queries, space, items)
