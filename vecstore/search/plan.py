@@ -244,11 +244,11 @@ def _require_routes(
         if not len(stranded) or other == name:
             continue
         if (other in lineage and not allow_partial) or not sources:
+            partial = ", or pass allow_partial=True to search without them" if sources else ""
             raise NoRouteError(
                 f"{len(stranded):,} items have vectors in space {other!r} but no translator joins "
                 f"{other!r} and {name!r}; embed a sample of them for {name!r} with add_vectors and "
-                f"call fit_translator(source={other!r}, target={name!r}), or pass "
-                "allow_partial=True to search without them"
+                f"call fit_translator(source={other!r}, target={name!r}){partial}"
             )
 
 
