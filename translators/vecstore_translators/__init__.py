@@ -22,6 +22,7 @@ from vecstore_translators.evaluation import Interval
 from vecstore_translators.identity import Identity
 from vecstore_translators.kernel import Kernel, KernelTranslator
 from vecstore_translators.low_rank import LowRank
+from vecstore_translators.mlp import Mlp, MlpTranslator
 from vecstore_translators.procrustes import Procrustes
 from vecstore_translators.registry import families, get_family
 from vecstore_translators.ridge import Ridge
@@ -44,6 +45,8 @@ __all__ = [
     "KernelTranslator",
     "LowRank",
     "Metric",
+    "Mlp",
+    "MlpTranslator",
     "PairAccumulator",
     "PairStatistics",
     "Procrustes",

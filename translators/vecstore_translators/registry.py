@@ -16,6 +16,7 @@ from vecstore_translators.errors import InvalidArgumentError
 from vecstore_translators.identity import Identity
 from vecstore_translators.kernel import Kernel, KernelTranslator
 from vecstore_translators.low_rank import LowRank
+from vecstore_translators.mlp import Mlp, MlpTranslator
 from vecstore_translators.procrustes import Procrustes
 from vecstore_translators.ridge import Ridge
 from vecstore_translators.ridge_procrustes import RidgeProcrustes
@@ -26,6 +27,7 @@ _FAMILIES: tuple[type[TranslatorFamily], ...] = (
     Ridge,
     RidgeProcrustes,
     LowRank,
+    Mlp,
     Kernel,
     Ensemble,
 )
@@ -34,6 +36,7 @@ _TRANSLATORS: tuple[type[Translator], ...] = (
     AffineTranslator,
     Chain,
     KernelTranslator,
+    MlpTranslator,
     EnsembleTranslator,
 )
 

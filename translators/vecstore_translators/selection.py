@@ -205,8 +205,8 @@ def select_translator(
     document is mapped by a fit that has not seen it, all of them form one pool, and queries
     rank that pool (Stone, "Cross-validatory choice", 1974). Candidates within one
     standard error of the best, of the *paired* difference, count as equal (Breiman et al.,
-    "Classification and Regression Trees", 1984, section 3.4.3, there unpaired). Beyond 4,000
-    pairs a random 4,000 are held out; beyond 100,000 candidates are compared on fits to a
+    "Classification and Regression Trees", 1984, section 3.4.3, there unpaired). Beyond 2,000
+    pairs a random 2,000 are held out; beyond 100,000 candidates are compared on fits to a
     random 100,000 and the winner is fitted on all.
     """
     began = time.perf_counter()

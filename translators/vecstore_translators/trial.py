@@ -22,7 +22,7 @@ from vecstore_translators.validation import Metric, Vectors, as_vectors
 Side: TypeAlias = Literal["documents", "queries"]
 """What a translator is applied to: old documents, or new queries."""
 
-_POOL = 4000
+_POOL = 2000
 _QUERIES = 1000
 _TRAINING_ROWS = 100_000
 _SHUFFLED_ROWS = 2000
