@@ -98,7 +98,7 @@ wheel-check: full ## install the built wheel into a clean environment and search
 bench: full ## measure: make bench DATA=folder [ONLY=name]
 	@[[ -d "$(DATA)" ]] || { echo "make: expected a folder of embeddings, got DATA='$(DATA)';" \
 	  "say 'make bench DATA=/path/to/folder'." >&2; exit 2; }
-	@for script in benchmarks/bench_$(or $(ONLY),*).py; do \
+	@for script in benchmarks/$(or $(ONLY),*).py; do \
 	  echo "== $$script"; $(PY) "$$script" --data "$(DATA)"; done
 
 # ------------------------------------------------------------------ development

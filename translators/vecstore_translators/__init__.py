@@ -23,6 +23,7 @@ from vecstore_translators.identity import Identity
 from vecstore_translators.kernel import Kernel, KernelTranslator
 from vecstore_translators.low_rank import LowRank
 from vecstore_translators.mlp import Mlp, MlpTranslator
+from vecstore_translators.powers import Powered, SignedPower
 from vecstore_translators.procrustes import Procrustes
 from vecstore_translators.registry import families, get_family
 from vecstore_translators.ridge import Ridge
@@ -30,6 +31,7 @@ from vecstore_translators.ridge_procrustes import RidgeProcrustes
 from vecstore_translators.selection import Candidate, Selection, select_translator
 from vecstore_translators.serialization import dump, load
 from vecstore_translators.statistics import PairAccumulator, PairStatistics
+from vecstore_translators.truncation import Truncation
 from vecstore_translators.validation import Metric, unit_rows
 
 __all__ = [
@@ -49,12 +51,15 @@ __all__ = [
     "MlpTranslator",
     "PairAccumulator",
     "PairStatistics",
+    "Powered",
     "Procrustes",
     "Ridge",
     "RidgeProcrustes",
     "Selection",
+    "SignedPower",
     "Translator",
     "TranslatorFamily",
+    "Truncation",
     "dump",
     "families",
     "get_family",

@@ -17,9 +17,11 @@ from vecstore_translators.identity import Identity
 from vecstore_translators.kernel import Kernel, KernelTranslator
 from vecstore_translators.low_rank import LowRank
 from vecstore_translators.mlp import Mlp, MlpTranslator
+from vecstore_translators.powers import Powered, SignedPower
 from vecstore_translators.procrustes import Procrustes
 from vecstore_translators.ridge import Ridge
 from vecstore_translators.ridge_procrustes import RidgeProcrustes
+from vecstore_translators.truncation import Truncation
 
 _FAMILIES: tuple[type[TranslatorFamily], ...] = (
     Identity,
@@ -27,6 +29,7 @@ _FAMILIES: tuple[type[TranslatorFamily], ...] = (
     Ridge,
     RidgeProcrustes,
     LowRank,
+    Powered,
     Mlp,
     Kernel,
     Ensemble,
@@ -37,6 +40,8 @@ _TRANSLATORS: tuple[type[Translator], ...] = (
     Chain,
     KernelTranslator,
     MlpTranslator,
+    SignedPower,
+    Truncation,
     EnsembleTranslator,
 )
 
