@@ -10,6 +10,7 @@ from vecstore_translators.evaluation.compatibility import (
     negative_flips,
 )
 from vecstore_translators.evaluation.controls import naive_swap, old_model_kept, shuffled_pairs
+from vecstore_translators.evaluation.discrimination import auroc
 from vecstore_translators.evaluation.intervals import (
     Interval,
     bootstrap_interval,
@@ -23,6 +24,7 @@ __all__ = [
     "CompatibilityMatrix",
     "Interval",
     "RecallRatio",
+    "auroc",
     "bootstrap_interval",
     "compatibility_matrix",
     "mrr",
