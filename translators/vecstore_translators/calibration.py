@@ -1,71 +1,82 @@
-"""Score calibration: bring scores of one kind to the scale of another.
+"""Score calibration: bring scores of one kind to the scale of another, query by query.
 
 Scores of two spaces, or of a query-side map, live on scales of their own: an anisotropic
-model scores everything near one. Where such scores meet native ones in one ranking they
-are mapped by an increasing affine function, which keeps their own order.
+model scores everything near one, and a short query scores lower than a long one. Where such
+scores meet in one ranking they are compared on documents that have both: an increasing line
+per query makes the means of the two scores agree, and the means of their best few.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
+from typing import Self, final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vecstore_translators.errors import InvalidArgumentError
+from vecstore_translators.errors import UnpairedRowsError
 
 __all__ = ["ScoreCalibration"]
 
+# Rankings are decided at the top. On the debian data the best 2 % beat 5 %, 10 %, plain
+# standardisation and least squares at every coverage.
+_TOP_SHARE = 0.02
+_TOP_LEAST = 5
+
 
 @final
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ScoreCalibration:
-    """The map ``slope * score + intercept`` with a positive slope.
+    """The map ``slope * score + intercept`` of each query; slopes are positive.
+
+    Attributes
+    ----------
+    slope, intercept : ndarray of shape (queries, 1), float32
 
     Examples
     --------
-    >>> ScoreCalibration(slope=2.0, intercept=-1.0)(np.array([0.5, 1.0], dtype=np.float32))
-    array([0., 1.], dtype=float32)
+    >>> own = np.array([[0.9, 0.8, 0.7, 0.6, 0.5, 0.4]], dtype=np.float32)
+    >>> wanted = 2 * own - 1
+    >>> calibration = ScoreCalibration.fit(own, wanted)
+    >>> bool(np.allclose(calibration(own), wanted, atol=1e-6))
+    True
     """
 
-    slope: float = 1.0
-    intercept: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not (np.isfinite([self.slope, self.intercept]).all() and self.slope > 0):
-            raise InvalidArgumentError(
-                f"expected a finite intercept and a positive slope, got {self.intercept} "
-                f"and {self.slope}"
-            )
+    slope: NDArray[np.float32]
+    intercept: NDArray[np.float32]
 
     def __call__(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Map scores of any shape; the order among them does not change."""
-        return (scores * np.float32(self.slope) + np.float32(self.intercept)).astype(np.float32)
+        """Map scores of shape (queries, k); the order within a query does not change."""
+        return scores * self.slope + self.intercept
 
     @classmethod
-    def fit(
-        cls, approximate: NDArray[np.float32], native: NDArray[np.float32], *, top: int = 50
-    ) -> ScoreCalibration:
-        """Fit by matching location and scale where rankings are decided: at the top.
-
-        Each row's ``top`` best approximate scores are matched with the native scores of the
-        same documents: equal means, and the slope of least squares.
+    def fit(cls, own: NDArray[np.float32], wanted: NDArray[np.float32]) -> Self:
+        """Fit on documents that have both scores.
 
         Parameters
         ----------
-        approximate, native : ndarray of shape (queries, documents), float32
-            Two scores of the same query and document; larger is better.
-        top : int
-            Documents per query that take part.
+        own, wanted : ndarray of shape (queries, documents), float32
+            Two scores of the same query and document; larger is better. The best few are
+            taken in each on its own, so the two need not agree on which they are.
         """
-        top = min(top, approximate.shape[1])
-        best = np.argpartition(-approximate, top - 1, axis=1)[:, :top]
-        x = np.take_along_axis(approximate, best, axis=1).astype(np.float64)
-        y = np.take_along_axis(native, best, axis=1).astype(np.float64)
-        spread = x.var()
-        slope = float(((x - x.mean()) * (y - y.mean())).mean() / spread) if spread > 0 else 1.0
-        if slope <= 0:
-            # The scores do not agree at all; match the spreads and keep the order.
-            slope = float(y.std() / x.std()) if spread > 0 and y.std() > 0 else 1.0
-        return cls(slope=slope, intercept=float(y.mean() - slope * x.mean()))
+        if own.shape != wanted.shape:
+            raise UnpairedRowsError(
+                f"expected two scores of the same queries and documents, got shapes {own.shape} "
+                f"and {wanted.shape}"
+            )
+        own_mean, own_top = _mean_and_top(own)
+        wanted_mean, wanted_top = _mean_and_top(wanted)
+        spread = own_top - own_mean
+        slope = np.divide(
+            wanted_top - wanted_mean, spread, out=np.ones_like(spread), where=spread > 1e-12
+        )
+        slope = np.maximum(slope, np.float32(1e-6))
+        return cls(slope=slope, intercept=wanted_mean - slope * own_mean)
+
+
+def _mean_and_top(scores: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return each query's mean score and the mean of its best few, of shape (queries, 1)."""
+    documents = scores.shape[1]
+    best = min(documents, max(_TOP_LEAST, round(_TOP_SHARE * documents)))
+    top = np.partition(scores, documents - best, axis=1)[:, documents - best :]
+    return scores.mean(axis=1, keepdims=True), top.mean(axis=1, keepdims=True)
