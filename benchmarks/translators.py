@@ -50,17 +50,24 @@ Scores = dict[str, float]
 
 def main() -> None:
     args = arguments()
-    report: dict[str, Any] = json.loads(RESULT.read_text()) if RESULT.exists() else {"runs": {}}
-    report["machine"] = f"{platform.machine()}, Python {platform.python_version()}"
-    report["seed"] = SEED
+    report = stored()
     for source in args.source:
         task = Task(args.data / "debian" / "emb", source)
         for pairs in args.pairs:
-            report["runs"][f"{source} {pairs}"] = run = measure(task, pairs, source)
+            run = measure(task, pairs, source)
+            report = stored()
+            report["runs"][f"{source} {pairs}"] = run
             print(f"\n{source} -> {TARGET}, {pairs} pairs\n{table(run)}", flush=True)
             RESULT.parent.mkdir(exist_ok=True)
             RESULT.write_text(json.dumps(report, indent=1, sort_keys=True) + "\n")
     print(f"\n{summary(report['runs'])}")
+
+
+def stored() -> dict[str, Any]:
+    """Return what the file holds by now, so that two runs can fill it at once."""
+    report: dict[str, Any] = json.loads(RESULT.read_text()) if RESULT.exists() else {"runs": {}}
+    machine = f"{platform.machine()}, Python {platform.python_version()}"
+    return {**report, "machine": machine, "seed": SEED}
 
 
 class Task:
@@ -82,10 +89,11 @@ class Task:
         }
 
 
-def candidates() -> list[TranslatorFamily]:
+def candidates(pairs: int) -> list[TranslatorFamily]:
     chosen = [c for family in families().values() if family.by_default for c in family.candidates()]
     chosen.append(LowRank())
-    if importlib.util.find_spec("torch"):
+    # With few pairs training stops at once: the network is ridge, at many times the cost.
+    if pairs >= MANY_PAIRS and importlib.util.find_spec("torch"):
         chosen += [Mlp(), Ensemble(members=(Kernel(), Mlp()))]
     return chosen
 
@@ -94,7 +102,7 @@ def measure(task: Task, pairs: int, source: str) -> dict[str, Any]:
     X, Y = task.old[CORPUS : CORPUS + pairs], task.new[CORPUS : CORPUS + pairs]
     corpus = task.old[:CORPUS]
     folds = 2 if pairs >= MANY_PAIRS else 5
-    selection = select_translator(X, Y, families=candidates(), folds=folds, seed=SEED)
+    selection = select_translator(X, Y, families=candidates(pairs), folds=folds, seed=SEED)
     rows = {}
     for candidate in selection.candidates:
         began = time.perf_counter()

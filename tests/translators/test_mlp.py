@@ -54,8 +54,8 @@ def test_training_stops_at_once_where_ridge_is_all_there_is() -> None:
     family = Mlp(width=64, steps=40, stops=(0, 20, 40)).tuned(X, Y)
     assert len(family.stops) == 1
     assert family.fit(X, Y).hyperparameters["batches"] == family.stops[0]
-    X, Y = curved_pairs(400)
-    assert Mlp(width=256, stops=(0, 120)).tuned(X, Y).stops == (120,)
+    curved = curved_pairs(400)
+    assert Mlp(width=256, stops=(0, 120)).tuned(*curved).stops == (120,)
 
 
 def test_the_stored_map_is_the_trained_network_of_torch() -> None:
