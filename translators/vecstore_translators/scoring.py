@@ -75,8 +75,8 @@ def csls_top_k(
     Notes
     -----
     The query's own term of CSLS is the same for all its documents and left out: it changes no
-    ranking. It helps on pairs where a few documents crowd many rankings; on the Debian
-    package descriptions it did not, so nothing applies it by itself.
+    ranking. How much it helps depends on the pair of models, so nothing applies it by itself:
+    measure it (``benchmarks/translators.py`` prints it next to plain cosine).
 
     References
     ----------
