@@ -10,7 +10,7 @@ from typing import Self, final
 
 from vecstore.catalog import Catalog, CollectionRecord
 from vecstore.collection import Collection
-from vecstore.errors import InvalidArgumentError, NotFoundError, StorageError
+from vecstore.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError, StorageError
 from vecstore.names import check_name
 from vecstore.storage.root import open_root
 
@@ -121,9 +121,12 @@ class Store:
             The name is taken, unless ``exist_ok``.
         """
         check_name(name, what="collection")
-        if exist_ok and name in self.collections():
+        try:
+            return self._handle(self._catalog.create_collection(name))
+        except AlreadyExistsError:
+            if not exist_ok:
+                raise
             return self.collection(name)
-        return self._handle(self._catalog.create_collection(name))
 
     def collection(self, name: str) -> Collection:
         """Return a collection.

@@ -46,11 +46,15 @@ class Catalog:
 
     def __init__(self, url: str) -> None:
         self._database = Database(url)
-        with self._database.read() as connection:
-            current = migrations.is_current(connection)
-        if not current:
-            with self._database.write() as connection:
-                migrations.migrate(connection)
+        try:
+            with self._database.read() as connection:
+                current = migrations.is_current(connection)
+            if not current:
+                with self._database.write() as connection:
+                    migrations.migrate(connection)
+        except BaseException:
+            self._database.close()
+            raise
 
     @property
     def location(self) -> str:

@@ -31,12 +31,18 @@ class Database:
     def __init__(self, url: str | URL) -> None:
         try:
             self.url = make_url(url)
-            self.is_sqlite = self.url.get_backend_name() == "sqlite"
+            backend = self.url.get_backend_name()
+            if backend not in ("sqlite", "postgresql"):
+                raise ArgumentError(f"unsupported database {backend}")
+            self.is_sqlite = backend == "sqlite"
             arguments = {"timeout": BUSY_TIMEOUT_S} if self.is_sqlite else {}
             if self.url.drivername == "postgresql":
                 self.url = self.url.set(drivername="postgresql+psycopg")
+            if isinstance(password := self.url.query.get("password"), str):
+                # libpq's second place for a password, which SQLAlchemy would not hide.
+                self.url = self.url.difference_update_query(["password"]).set(password=password)
             self._engine: Engine = create_engine(self.url, connect_args=arguments)
-        except (ArgumentError, NoSuchModuleError) as error:
+        except (ArgumentError, NoSuchModuleError, ValueError) as error:
             raise InvalidArgumentError(
                 "expected a SQLAlchemy URL of SQLite or PostgreSQL, such as "
                 "'postgresql+psycopg://host/database'"

@@ -153,7 +153,7 @@ checkpoints = Table(
     "checkpoints",
     metadata,
     _belongs_to_collection(),
-    Column("job", String(128), nullable=False),
+    Column("job", Text, nullable=False),
     Column("state", JSON, nullable=False),
     UniqueConstraint("collection_id", "job", name="uq_checkpoints_job"),
 )

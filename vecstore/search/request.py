@@ -82,7 +82,7 @@ def ranking_space(snapshot: Snapshot, asked: str | None, given: Sequence[str] | 
     candidates = tuple(snapshot.spaces) if given is None else tuple(given)
     records = {name: snapshot.space(name) for name in candidates}
     if asked is not None:
-        if asked not in records:
+        if snapshot.space(asked).space.name not in records:
             raise InvalidArgumentError(
                 f"ranking in space {asked!r} needs query vectors for it; got vectors for "
                 f"{', '.join(map(repr, records)) or 'no space'}"
