@@ -32,7 +32,7 @@ def start(place, **task) -> subprocess.Popen[str]:
     )
 
 
-def finish(processes) -> list[list]:
+def finish(processes):
     acknowledged = []
     for process in processes:
         out, err = process.communicate(timeout=120)
