@@ -14,6 +14,7 @@
     │   └── UnpairedRowsError
     ├── SpaceMismatchError            wrong space or fingerprint, also when dimensions agree
     ├── NoRouteError                  no translator joins the spaces; says how to get one
+    ├── CouldNotAlignError            two spaces without pairs: no map could be trusted
     ├── InvalidFilterError
     ├── CommitConflictError           another writer was first; safe to retry
     ├── CorruptFileError
@@ -26,6 +27,7 @@
 
 from vecstore_translators.errors import (
     CorruptFileError,
+    CouldNotAlignError,
     DimensionMismatchError,
     InvalidArgumentError,
     InvalidVectorsError,
@@ -41,6 +43,7 @@ __all__ = [
     "AlreadyExistsError",
     "CommitConflictError",
     "CorruptFileError",
+    "CouldNotAlignError",
     "DimensionMismatchError",
     "IngestError",
     "InvalidArgumentError",

@@ -43,3 +43,7 @@ class CorruptFileError(VecstoreError):
 
 class TooFewPairsError(InvalidVectorsError):
     """Fewer pairs than the fit needs to be determined or to be judged."""
+
+
+class CouldNotAlignError(VecstoreError):
+    """Two spaces without common items have no map between them that can be trusted."""

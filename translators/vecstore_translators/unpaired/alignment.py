@@ -1,0 +1,248 @@
+"""Fit a map between two spaces that share no item: starts, refinement, and the gate."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from vecstore_translators.affine import AffineTranslator
+from vecstore_translators.errors import InvalidArgumentError, TooFewPairsError
+from vecstore_translators.unpaired.clusters import Floats
+from vecstore_translators.unpaired.gate import Evidence, weigh
+from vecstore_translators.unpaired.refinement import refine, rough_map
+from vecstore_translators.validation import Vectors, as_vectors, check_at_least, unit_rows
+
+_HELD_OUT = 0.1
+"""Share of the rows on each side that no fit of the gate sees."""
+
+_SCREEN = (20,) * 8
+_COARSE = (20,) * 8
+_WIDEN = (10,) * 4
+_FINE = (10,) * 3 + (5,) * 2
+_SCREENED = 2
+"""Restarts are told apart on one row in so many; only the best is refined on all."""
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Alignment:
+    """A map found without pairs, and what speaks for it.
+
+    Parameters
+    ----------
+    translator : AffineTranslator
+        F(x) = s (x - μ_s) R + μ_t with R (semi-)orthogonal.
+    evidence : Evidence
+    """
+
+    translator: AffineTranslator
+    evidence: Evidence
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnpairedAligner:
+    """Fit F from source vectors and target vectors of *different* items of the same kind.
+
+    Both clouds are centred and normalised. In the leading principal axes of each, k-means
+    finds landmarks, and the landmarks are matched by their similarities among themselves
+    (quadratic assignment). Rows are matched through the landmarks, Procrustes gives a rough
+    rotation, and rounds of nearest-neighbour matching refine it in ever more axes. All of it
+    runs on two disjoint halves, and only if these agree is a map returned, refined on all
+    rows from there.
+
+    Parameters
+    ----------
+    landmarks : int
+        Clusters per start.
+    starts : int
+        K-means runs per rough map.
+    restarts : int
+        Rough maps per half; the one whose rows come closest to the target rows is kept.
+    axes : tuple of int
+        Principal axes of each stage of the refinement, before the last one in all of them.
+    sample : int
+        Rows per side of the coarse stages; the last stage uses twice as many.
+    agreement, structure : float
+        The gate: see :meth:`~vecstore_translators.unpaired.Evidence.require`.
+
+    Laws
+    ----
+    The same arrays and seed give the same map. Vectors that share no structure are refused.
+
+    Notes
+    -----
+    Needs models that arrange like texts alike, such as one model and its fine-tuned
+    successor, and a few thousand vectors on each side. It is no substitute for pairs: a few
+    hundred give a better map wherever they can be had.
+
+    References
+    ----------
+    Dar, "mini-vec2vec: Scaling Universal Geometry Alignment with Linear Transformations",
+    2025, algorithms 1 to 3; Hoshen and Wolf, "Non-adversarial unsupervised word translation",
+    EMNLP 2018, section 3 (restarts in leading principal axes, the best by reconstruction).
+    """
+
+    landmarks: int = 20
+    starts: int = 30
+    restarts: int = 6
+    axes: tuple[int, ...] = (32, 96)
+    sample: int = 2000
+    agreement: float = 0.5
+    structure: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name in ("starts", "restarts"):
+            check_at_least(getattr(self, name), 1, name=name)
+        check_at_least(self.landmarks, 3, name="landmarks")
+        check_at_least(self.sample, 10 * self.landmarks, name="sample")
+        if not self.axes or any(axes < 2 for axes in self.axes):
+            raise InvalidArgumentError(f"axes: expected numbers of at least 2, got {self.axes}")
+        for name in ("agreement", "structure"):
+            if not 0 < getattr(self, name) <= 1:
+                raise InvalidArgumentError(
+                    f"{name}: expected a share in (0, 1], got {getattr(self, name)}; a gate that "
+                    "lets everything pass would return wrong maps"
+                )
+
+    @property
+    def min_rows(self) -> int:
+        """Fewest rows on each side: ten per landmark in each half."""
+        return 25 * self.landmarks
+
+    def fit(self, X: ArrayLike, Y: ArrayLike, *, seed: int = 0) -> Alignment:
+        """Fit to two clouds.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, d_s), float16, float32 or float64
+            Source vectors.
+        Y : array_like of shape (m, d_t), float16, float32 or float64
+            Target vectors. Rows of X and Y do not correspond, and need share no item.
+        seed : int
+
+        Raises
+        ------
+        CouldNotAlignError
+            No map was found that two independent fits agree on.
+        TooFewPairsError
+            Fewer than `min_rows` rows on a side.
+        InvalidVectorsError, NonFiniteError
+        """
+        rng = np.random.default_rng(seed)
+        sides = [_Side.prepare(rows, name, self, rng) for rows, name in ((X, "X"), (Y, "Y"))]
+        source, target = sides
+        maps = [self._fit_half(source.halves[i], target.halves[i], rng) for i in (0, 1)]
+        cut = len(target.held_out) // 2
+        evidence = weigh(
+            maps[0],
+            maps[1],
+            source.held_out,
+            (target.held_out[:cut], target.held_out[cut:]),
+            rng=rng,
+        )
+        evidence.require(agreement=self.agreement, structure=self.structure)
+        rotation = refine(maps[0], source.rows, target.rows, schedule=_FINE)
+        return Alignment(translator=self._translator(rotation, source, target), evidence=evidence)
+
+    def _fit_half(self, A: Floats, B: Floats, rng: np.random.Generator) -> NDArray[np.float64]:
+        """Return the best of several maps between two clouds."""
+        few, *more = (min(axes, A.shape[1], B.shape[1]) for axes in self.axes)
+        source, target = _principal_axes(A, few), _principal_axes(B, few)
+        a, b = unit_rows(A[: self.sample] @ source), unit_rows(B[: self.sample] @ target)
+        few_a, few_b = a[: len(a) // _SCREENED], b[: len(b) // _SCREENED]
+        best, chosen = -np.inf, np.zeros((few, few))
+        for _ in range(self.restarts):
+            rough = rough_map(
+                a, b, landmarks=self.landmarks, starts=self.starts, neighbours=30, rng=rng
+            )
+            tried = refine(rough, few_a, few_b, schedule=_SCREEN)
+            closeness = _closeness(few_a @ tried.astype(np.float32), few_b)
+            if closeness > best:
+                best, chosen = closeness, tried
+        W = refine(chosen, a, b, schedule=_COARSE)
+        W = _lifted(source, W, target)
+        for axes in more:
+            source, target = _principal_axes(A, axes), _principal_axes(B, axes)
+            a, b = unit_rows(A[: self.sample] @ source), unit_rows(B[: self.sample] @ target)
+            inside = refine(_lifted(source.T, W, target.T), a, b, schedule=_WIDEN)
+            W = _lifted(source, inside, target)
+        return refine(W, A[: self.sample], B[: self.sample], schedule=_WIDEN)
+
+    def _translator(
+        self, rotation: NDArray[np.float64], source: _Side, target: _Side
+    ) -> AffineTranslator:
+        """Return the map of raw vectors: what centring and scaling undo included."""
+        weight = rotation * (target.spread / source.spread)
+        settings = {**asdict(self), "axes": list(self.axes)}
+        return AffineTranslator(
+            weight.astype(np.float32),
+            (target.mean - source.mean @ weight).astype(np.float32),
+            "unpaired",
+            settings,
+        )
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Side:
+    """One cloud: its centre and spread, and centred unit rows for the fits and for the gate."""
+
+    mean: NDArray[np.float64]
+    spread: float
+    rows: Floats
+    halves: tuple[Floats, Floats]
+    held_out: Floats
+
+    @classmethod
+    def prepare(
+        cls, vectors: ArrayLike, name: str, aligner: UnpairedAligner, rng: np.random.Generator
+    ) -> _Side:
+        """Draw the rows of each part; everything else is left out."""
+        cloud: Vectors = as_vectors(vectors, name=name)
+        if len(cloud) < aligner.min_rows:
+            raise TooFewPairsError(
+                f"{name}: expected at least {aligner.min_rows} vectors to align without pairs, "
+                f"got {len(cloud)}; pass more, or fit a translator to pairs"
+            )
+        order = rng.permutation(len(cloud))[: 5 * aligner.sample]
+        chosen = cloud[order].astype(np.float32)
+        mean = chosen.mean(axis=0, dtype=np.float64)
+        centred = chosen - mean.astype(np.float32)
+        norms = np.linalg.norm(centred, axis=1)
+        if not norms.any():
+            raise InvalidArgumentError(
+                f"{name}: expected vectors that differ, got one vector {len(cloud)} times"
+            )
+        rows = unit_rows(centred[norms > 0])
+        held = int(_HELD_OUT * len(rows))
+        fitted = rows[held:]
+        half = len(fitted) // 2
+        return cls(
+            mean=mean,
+            spread=float(norms.mean()),
+            rows=fitted[: 2 * aligner.sample],
+            halves=(fitted[:half], fitted[half:]),
+            held_out=rows[:held],
+        )
+
+
+def _principal_axes(rows: Floats, axes: int) -> Floats:
+    """Return the leading principal axes of centred rows, as columns."""
+    _, vectors = np.linalg.eigh(rows.T.astype(np.float64) @ rows)
+    return vectors[:, ::-1][:, :axes].astype(np.float32)
+
+
+def _lifted(source: Floats, W: NDArray[np.float64], target: Floats) -> NDArray[np.float64]:
+    """Return a map between two sets of axes as a map between the spaces they lie in."""
+    lifted: NDArray[np.float64] = source.astype(np.float64) @ W @ target.T
+    return lifted
+
+
+def _closeness(rows: Floats, targets: Floats) -> float:
+    """Return the mean cosine of unit rows to their ten nearest targets."""
+    scores = rows @ targets.T
+    return float(np.partition(scores, -10, axis=1)[:, -10:].mean())

@@ -1,0 +1,128 @@
+"""The gate: what says that a map found without pairs is the right one, or that none was found.
+
+There is no truth to compare with. But what is learnt twice, from rows that have nothing in
+common and from unrelated starts, is either the structure both spaces share or noise, and
+noise does not repeat itself: there are far too many rotations to hit the same one twice.
+How close translated rows lie to target rows is checked too, but says little by itself: wrong
+maps are fitted to lie close as well.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecstore_translators.base import JSON
+from vecstore_translators.errors import CouldNotAlignError
+from vecstore_translators.evaluation import top_k
+from vecstore_translators.unpaired.clusters import Floats
+from vecstore_translators.validation import unit_rows
+
+_NEIGHBOURS = 10
+_TIE = np.float32(1e-4)
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What speaks for a map that was fitted without pairs. All figures: larger is better.
+
+    Parameters
+    ----------
+    agreement : float
+        Two fits on disjoint halves translate the same held-out rows. The share of rows whose
+        translation by one fit is, among all translations by the other, nearest to its own.
+    control : float
+        The same share when each row is compared with the translation of another row: what
+        rows without structure would reach.
+    structure : float
+        Mean cosine from a translated row to its nearest target rows, over that from native
+        target rows to their nearest. 1 where translated rows lie as native ones do.
+    unrelated : float
+        The same ratio for a random rotation.
+    """
+
+    agreement: float
+    control: float
+    structure: float
+    unrelated: float
+
+    def require(self, *, agreement: float, structure: float) -> None:
+        """Raise unless the map may be trusted.
+
+        Parameters
+        ----------
+        agreement : float
+            Least agreement above the control.
+        structure : float
+            Least share of the way from unrelated to native neighbourhoods.
+
+        Raises
+        ------
+        CouldNotAlignError
+            The message gives the figures and what to do instead.
+        """
+        gained = (self.structure - self.unrelated) / max(1 - self.unrelated, 1e-6)
+        if self.agreement - self.control >= agreement and gained >= structure:
+            return
+        raise CouldNotAlignError(
+            f"could not align: expected two fits on disjoint halves to agree on at least "
+            f"{agreement:.0%} of held-out rows and translated rows to lie at least {structure:.0%} "
+            f"as close to target rows as native ones do, got {self.agreement - self.control:.0%} "
+            f"and {gained:.0%}; embed a few hundred items with both models and fit a translator "
+            "to the pairs, or pass more vectors of like content"
+        )
+
+    def to_dict(self) -> dict[str, JSON]:
+        """Return the figures by name."""
+        return asdict(self)
+
+
+def weigh(
+    first: NDArray[np.float64],
+    second: NDArray[np.float64],
+    sources: Floats,
+    targets: tuple[Floats, Floats],
+    *,
+    rng: np.random.Generator,
+) -> Evidence:
+    """Return what two independent maps say about each other and about the target rows.
+
+    Parameters
+    ----------
+    first, second : ndarray of shape (d_s, d_t), float64
+        Maps fitted on disjoint halves.
+    sources : ndarray of shape (m, d_s), float32
+        Unit rows that neither fit has seen.
+    targets : pair of ndarray of shape (n, d_t), float32
+        Unit target rows that neither fit has seen, in two disjoint parts.
+    rng : numpy.random.Generator
+    """
+    ours, theirs = _apply(first, sources), _apply(second, sources)
+    nearest, _ = top_k(ours, theirs, 1)
+    others = np.roll(np.arange(len(sources)), 1)
+    native = _closeness(targets[0], targets[1])
+    random = np.linalg.qr(rng.normal(size=(first.shape[1], first.shape[1])))[0]
+    both = [_closeness(_apply(W, sources), targets[1]) for W in (first, second)]
+    unrelated = _closeness(_apply(first @ random, sources), targets[1])
+    return Evidence(
+        agreement=float(np.mean(nearest[:, 0] == np.arange(len(sources)))),
+        control=float(np.mean(nearest[:, 0] == others)),
+        structure=min(both) / native,
+        unrelated=unrelated / native,
+    )
+
+
+def _apply(W: NDArray[np.float64], rows: Floats) -> Floats:
+    moved: Any = rows @ W.astype(np.float32)
+    # A semi-orthogonal map may send a row to almost nothing; it then has no direction to keep.
+    return unit_rows(moved + _TIE * (np.abs(moved).max(axis=1, keepdims=True) == 0))
+
+
+def _closeness(rows: Floats, targets: Floats) -> float:
+    """Return the mean cosine of rows to their nearest targets."""
+    _, scores = top_k(rows, targets, _NEIGHBOURS)
+    return float(scores.mean())
