@@ -53,8 +53,9 @@ def rough_map(
         found.append((likeness, A @ own.T, B @ other[places].T))
     found.sort(key=lambda start: -start[0])
     kept = found[: max(1, (starts + 1) // 2)]
-    described = [_standardised([start[side] for start in kept]) for side in (1, 2)]
-    return procrustes(A, _mean_of_nearest(described[0], described[1], B, neighbours))
+    source_rows = _standardised([own for _, own, _ in kept])
+    target_rows = _standardised([other for _, _, other in kept])
+    return procrustes(A, _mean_of_nearest(source_rows, target_rows, B, neighbours))
 
 
 def refine(
@@ -91,8 +92,10 @@ def procrustes(A: Floats, B: Floats) -> NDArray[np.float64]:
 
 
 def _similarities(landmarks: Floats) -> NDArray[np.float64]:
+    """Return the cosines among unit landmarks."""
     rows = landmarks.astype(np.float64)
-    return rows @ rows.T  # type: ignore[no-any-return]
+    similarities: NDArray[np.float64] = rows @ rows.T
+    return similarities
 
 
 def _standardised(parts: list[Floats]) -> Floats:
