@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 JSON: TypeAlias = bool | int | float | str | Sequence["JSON"] | Mapping[str, "JSON"] | None
 """What a translator's settings may hold."""
 
-BLOCK_ROWS = 8192
+BLOCK_ROWS = 16_384
 """Rows mapped at once: enough for full GEMM speed, few enough to keep temporaries small."""
 
 
