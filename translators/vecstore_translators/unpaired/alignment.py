@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import final
+from typing import Generic, TypeVar, final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vecstore_translators.affine import AffineTranslator
-from vecstore_translators.errors import InvalidArgumentError, TooFewPairsError
+from vecstore_translators.base import Translator
+from vecstore_translators.errors import InvalidArgumentError
+from vecstore_translators.unpaired.cloud import Cloud
 from vecstore_translators.unpaired.clusters import Floats
 from vecstore_translators.unpaired.gate import Evidence, weigh
 from vecstore_translators.unpaired.refinement import refine, rough_map
-from vecstore_translators.validation import Vectors, as_vectors, check_at_least, unit_rows
+from vecstore_translators.validation import check_at_least, unit_rows
 
-_HELD_OUT = 0.1
-"""Share of the rows on each side that no fit of the gate sees."""
+Found_co = TypeVar("Found_co", bound=Translator, covariant=True)
 
 _SCREEN = (20,) * 8
 _COARSE = (20,) * 8
@@ -28,17 +29,16 @@ _SCREENED = 2
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Alignment:
+class Alignment(Generic[Found_co]):
     """A map found without pairs, and what speaks for it.
 
     Parameters
     ----------
-    translator : AffineTranslator
-        F(x) = s (x - μ_s) R + μ_t with R (semi-)orthogonal.
+    translator : Translator
     evidence : Evidence
     """
 
-    translator: AffineTranslator
+    translator: Found_co
     evidence: Evidence
 
 
@@ -113,7 +113,7 @@ class UnpairedAligner:
         """Fewest rows on each side: ten per landmark in each half."""
         return 25 * self.landmarks
 
-    def fit(self, X: ArrayLike, Y: ArrayLike, *, seed: int = 0) -> Alignment:
+    def fit(self, X: ArrayLike, Y: ArrayLike, *, seed: int = 0) -> Alignment[AffineTranslator]:
         """Fit to two clouds.
 
         Parameters
@@ -124,6 +124,11 @@ class UnpairedAligner:
             Target vectors. Rows of X and Y do not correspond, and need share no item.
         seed : int
 
+        Returns
+        -------
+        Alignment
+            Its translator is F(x) = s (x - μ_s) R + μ_t with R (semi-)orthogonal.
+
         Raises
         ------
         CouldNotAlignError
@@ -133,19 +138,21 @@ class UnpairedAligner:
         InvalidVectorsError, NonFiniteError
         """
         rng = np.random.default_rng(seed)
-        sides = [_Side.prepare(rows, name, self, rng) for rows, name in ((X, "X"), (Y, "Y"))]
-        source, target = sides
+        source, target = (
+            Cloud.prepare(rows, name=name, min_rows=self.min_rows, limit=5 * self.sample, rng=rng)
+            for rows, name in ((X, "X"), (Y, "Y"))
+        )
         maps = [self._fit_half(source.halves[i], target.halves[i], rng) for i in (0, 1)]
-        cut = len(target.held_out) // 2
         evidence = weigh(
-            maps[0],
-            maps[1],
+            lambda rows: rows @ maps[0].astype(np.float32),
+            lambda rows: rows @ maps[1].astype(np.float32),
             source.held_out,
-            (target.held_out[:cut], target.held_out[cut:]),
+            target.held_out,
             rng=rng,
         )
         evidence.require(agreement=self.agreement, structure=self.structure)
-        rotation = refine(maps[0], source.rows, target.rows, schedule=_FINE)
+        many = 2 * self.sample
+        rotation = refine(maps[0], source.rows[:many], target.rows[:many], schedule=_FINE)
         return Alignment(translator=self._translator(rotation, source, target), evidence=evidence)
 
     def _fit_half(self, A: Floats, B: Floats, rng: np.random.Generator) -> NDArray[np.float64]:
@@ -173,7 +180,7 @@ class UnpairedAligner:
         return refine(W, A[: self.sample], B[: self.sample], schedule=_WIDEN)
 
     def _translator(
-        self, rotation: NDArray[np.float64], source: _Side, target: _Side
+        self, rotation: NDArray[np.float64], source: Cloud, target: Cloud
     ) -> AffineTranslator:
         """Return the map of raw vectors: what centring and scaling undo included."""
         weight = rotation * (target.spread / source.spread)
@@ -183,50 +190,6 @@ class UnpairedAligner:
             (target.mean - source.mean @ weight).astype(np.float32),
             "unpaired",
             settings,
-        )
-
-
-@final
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Side:
-    """One cloud: its centre and spread, and centred unit rows for the fits and for the gate."""
-
-    mean: NDArray[np.float64]
-    spread: float
-    rows: Floats
-    halves: tuple[Floats, Floats]
-    held_out: Floats
-
-    @classmethod
-    def prepare(
-        cls, vectors: ArrayLike, name: str, aligner: UnpairedAligner, rng: np.random.Generator
-    ) -> _Side:
-        """Draw the rows of each part; everything else is left out."""
-        cloud: Vectors = as_vectors(vectors, name=name)
-        if len(cloud) < aligner.min_rows:
-            raise TooFewPairsError(
-                f"{name}: expected at least {aligner.min_rows} vectors to align without pairs, "
-                f"got {len(cloud)}; pass more, or fit a translator to pairs"
-            )
-        order = rng.permutation(len(cloud))[: 5 * aligner.sample]
-        chosen = cloud[order].astype(np.float32)
-        mean = chosen.mean(axis=0, dtype=np.float64)
-        centred = chosen - mean.astype(np.float32)
-        norms = np.linalg.norm(centred, axis=1)
-        if not norms.any():
-            raise InvalidArgumentError(
-                f"{name}: expected vectors that differ, got one vector {len(cloud)} times"
-            )
-        rows = unit_rows(centred[norms > 0])
-        held = int(_HELD_OUT * len(rows))
-        fitted = rows[held:]
-        half = len(fitted) // 2
-        return cls(
-            mean=mean,
-            spread=float(norms.mean()),
-            rows=fitted[: 2 * aligner.sample],
-            halves=(fitted[:half], fitted[half:]),
-            held_out=rows[:held],
         )
 
 

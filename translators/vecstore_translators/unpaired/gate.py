@@ -9,11 +9,11 @@ maps are fitted to lie close as well.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any, final
+from typing import TypeAlias, final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vecstore_translators.base import JSON
 from vecstore_translators.errors import CouldNotAlignError
@@ -21,8 +21,9 @@ from vecstore_translators.evaluation import top_k
 from vecstore_translators.unpaired.clusters import Floats
 from vecstore_translators.validation import unit_rows
 
+Map: TypeAlias = Callable[[Floats], Floats]
+
 _NEIGHBOURS = 10
-_TIE = np.float32(1e-4)
 
 
 @final
@@ -82,10 +83,10 @@ class Evidence:
 
 
 def weigh(
-    first: NDArray[np.float64],
-    second: NDArray[np.float64],
+    first: Map,
+    second: Map,
     sources: Floats,
-    targets: tuple[Floats, Floats],
+    targets: Floats,
     *,
     rng: np.random.Generator,
 ) -> Evidence:
@@ -93,33 +94,33 @@ def weigh(
 
     Parameters
     ----------
-    first, second : ndarray of shape (d_s, d_t), float64
+    first, second : callable, (m, d_s) to (m, d_t), float32
         Maps fitted on disjoint halves.
     sources : ndarray of shape (m, d_s), float32
         Unit rows that neither fit has seen.
-    targets : pair of ndarray of shape (n, d_t), float32
-        Unit target rows that neither fit has seen, in two disjoint parts.
+    targets : ndarray of shape (n, d_t), float32
+        Unit target rows that neither fit has seen.
     rng : numpy.random.Generator
     """
-    ours, theirs = _apply(first, sources), _apply(second, sources)
+    ours, theirs = (_directions(fitted(sources)) for fitted in (first, second))
     nearest, _ = top_k(ours, theirs, 1)
     others = np.roll(np.arange(len(sources)), 1)
-    native = _closeness(targets[0], targets[1])
-    random = np.linalg.qr(rng.normal(size=(first.shape[1], first.shape[1])))[0]
-    both = [_closeness(_apply(W, sources), targets[1]) for W in (first, second)]
-    unrelated = _closeness(_apply(first @ random, sources), targets[1])
+    asking, answering = targets[: len(targets) // 2], targets[len(targets) // 2 :]
+    native = _closeness(asking, answering)
+    dim = targets.shape[1]
+    random = np.linalg.qr(rng.normal(size=(dim, dim)))[0].astype(np.float32)
     return Evidence(
         agreement=float(np.mean(nearest[:, 0] == np.arange(len(sources)))),
         control=float(np.mean(nearest[:, 0] == others)),
-        structure=min(both) / native,
-        unrelated=unrelated / native,
+        structure=min(_closeness(moved, answering) for moved in (ours, theirs)) / native,
+        unrelated=_closeness(ours @ random, answering) / native,
     )
 
 
-def _apply(W: NDArray[np.float64], rows: Floats) -> Floats:
-    moved: Any = rows @ W.astype(np.float32)
-    # A semi-orthogonal map may send a row to almost nothing; it then has no direction to keep.
-    return unit_rows(moved + _TIE * (np.abs(moved).max(axis=1, keepdims=True) == 0))
+def _directions(rows: Floats) -> Floats:
+    """Return unit rows; a semi-orthogonal map may have sent one to nothing."""
+    lost = np.abs(rows).max(axis=1, keepdims=True) == 0
+    return unit_rows(rows + lost.astype(np.float32))
 
 
 def _closeness(rows: Floats, targets: Floats) -> float:
