@@ -17,6 +17,9 @@ True
 from vecstore_translators.affine import AffineTranslator
 from vecstore_translators.base import AffineFamily, Translator, TranslatorFamily
 from vecstore_translators.basis_transformation import BasisTransformation
+from vecstore_translators.chaining import ChainFit, ChainLoss, fit_chain, measure_chain
+from vecstore_translators.composition import Chain, compose
+from vecstore_translators.drift import DomainDrift, measure_drift
 from vecstore_translators.ensemble import Ensemble, EnsembleTranslator
 from vecstore_translators.evaluation import Interval
 from vecstore_translators.identity import Identity
@@ -24,7 +27,9 @@ from vecstore_translators.kernel import Kernel, KernelTranslator
 from vecstore_translators.low_rank import LowRank
 from vecstore_translators.mlp import Mlp, MlpTranslator
 from vecstore_translators.powers import Powered, SignedPower
+from vecstore_translators.prediction import QualityPrediction, predict_quality
 from vecstore_translators.procrustes import Procrustes
+from vecstore_translators.reference import PairReference
 from vecstore_translators.registry import families, get_family
 from vecstore_translators.ridge import Ridge
 from vecstore_translators.ridge_procrustes import RidgeProcrustes
@@ -32,6 +37,7 @@ from vecstore_translators.selection import Candidate, Selection, select_translat
 from vecstore_translators.serialization import dump, load
 from vecstore_translators.statistics import PairAccumulator, PairStatistics
 from vecstore_translators.truncation import Truncation
+from vecstore_translators.uncertainty import HitDoubts, TranslationUncertainty
 from vecstore_translators.validation import Metric, unit_rows
 
 __all__ = [
@@ -39,8 +45,13 @@ __all__ = [
     "AffineTranslator",
     "BasisTransformation",
     "Candidate",
+    "Chain",
+    "ChainFit",
+    "ChainLoss",
+    "DomainDrift",
     "Ensemble",
     "EnsembleTranslator",
+    "HitDoubts",
     "Identity",
     "Interval",
     "Kernel",
@@ -50,20 +61,28 @@ __all__ = [
     "Mlp",
     "MlpTranslator",
     "PairAccumulator",
+    "PairReference",
     "PairStatistics",
     "Powered",
     "Procrustes",
+    "QualityPrediction",
     "Ridge",
     "RidgeProcrustes",
     "Selection",
     "SignedPower",
+    "TranslationUncertainty",
     "Translator",
     "TranslatorFamily",
     "Truncation",
+    "compose",
     "dump",
     "families",
+    "fit_chain",
     "get_family",
     "load",
+    "measure_chain",
+    "measure_drift",
+    "predict_quality",
     "select_translator",
     "unit_rows",
 ]
