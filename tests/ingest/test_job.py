@@ -67,7 +67,7 @@ def test_a_second_run_replaces_with_the_same(
     assert sorted(_ids(docs)) == rows.ids
 
 
-BAD = {
+BAD: dict[str, tuple[dict[str, Any] | str, str | None, str]] = {
     "unparsable": ('{"id": "bad"', None, "invalid JSON"),
     "null id": (_record(5, id=None), "id", "null id"),
     "empty id": (_record(5, id=""), "id", "empty id"),
