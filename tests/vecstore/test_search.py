@@ -189,6 +189,9 @@ def test_an_index_never_shows_an_older_version_what_came_later(store):
     history[docs.version] = model.copy()
     docs.upsert(ids=[f"new {n}" for n in range(10)], vectors=rows[:10])
     model.upsert([f"new {n}" for n in range(10)], {"v": rows[:10]})
+    history[docs.version] = model.copy()
+    docs.delete(ids[20:25])
+    model.delete(ids[20:25])
     docs.build_index(space="v", kind="flat")
     for version in range(first, docs.version):
         for queries in (rows, rows[0]):
