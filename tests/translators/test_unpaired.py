@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from importlib.resources import as_file, files
 from itertools import permutations
 
@@ -28,7 +29,7 @@ from vecstore_translators.unpaired.clusters import match_by_structure, spherical
 from vecstore_translators.unpaired.gate import Evidence
 from vecstore_translators.unpaired.refinement import procrustes, refine
 
-SMALL = UnpairedAligner(landmarks=15, starts=12, restarts=3, axes=(16,), sample=500)
+SMALL = UnpairedAligner(landmarks=15, starts=12, restarts=3, attempts=1, axes=(16,), sample=500)
 
 
 def cloud(n: int, dim: int, seed: int) -> NDArray[np.float32]:
@@ -127,6 +128,17 @@ def test_the_same_seed_gives_the_same_map_which_is_an_ordinary_translator() -> N
         check(first)
     assert first.invertible
     assert np.array_equal(load(dump(first)).translate(X[:5]), first.translate(X[:5]))
+
+
+def test_a_failed_attempt_is_made_good_by_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The halves fail in turn; the map each finds at another time is still weighed."""
+    hidden = rotation(24).astype(float)
+    maps = iter((hidden, rotation(24, 5).astype(float), rotation(24, 6).astype(float), hidden))
+    monkeypatch.setattr(UnpairedAligner, "_fit_half", lambda *arguments: next(maps))
+    X, Y = cloud(1500, 24, 1), cloud(1500, 24, 2) @ rotation(24)
+    aligned = dataclasses.replace(SMALL, attempts=2).fit(X, Y)
+    assert aligned.evidence.agreement == 1.0
+    assert top1(aligned.translator.translate(X[:200]), X[:200] @ rotation(24)) > 0.95
 
 
 def test_unrelated_clouds_are_refused() -> None:

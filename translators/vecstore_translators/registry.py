@@ -13,6 +13,7 @@ from vecstore_translators.base import Translator, TranslatorFamily
 from vecstore_translators.composition import Chain
 from vecstore_translators.ensemble import Ensemble, EnsembleTranslator
 from vecstore_translators.errors import InvalidArgumentError
+from vecstore_translators.experimental.vec2vec_translator import Vec2vecTranslator
 from vecstore_translators.identity import Identity
 from vecstore_translators.kernel import Kernel, KernelTranslator
 from vecstore_translators.low_rank import LowRank
@@ -43,6 +44,7 @@ _TRANSLATORS: tuple[type[Translator], ...] = (
     SignedPower,
     Truncation,
     EnsembleTranslator,
+    Vec2vecTranslator,
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from itertools import product
 from typing import Generic, TypeVar, final
 
 import numpy as np
@@ -13,7 +14,7 @@ from vecstore_translators.base import Translator
 from vecstore_translators.errors import InvalidArgumentError
 from vecstore_translators.unpaired.cloud import Cloud
 from vecstore_translators.unpaired.clusters import Floats
-from vecstore_translators.unpaired.gate import Evidence, weigh
+from vecstore_translators.unpaired.gate import Evidence, Map, weigh
 from vecstore_translators.unpaired.refinement import refine, rough_map
 from vecstore_translators.validation import check_at_least, unit_rows
 
@@ -62,6 +63,8 @@ class UnpairedAligner:
         K-means runs per rough map.
     restarts : int
         Rough maps per half; the one whose rows come closest to the target rows is kept.
+    attempts : int
+        How often both halves are fitted anew while no two maps agree.
     axes : tuple of int
         Principal axes of each stage of the refinement, before the last one in all of them.
     sample : int
@@ -89,13 +92,14 @@ class UnpairedAligner:
     landmarks: int = 20
     starts: int = 30
     restarts: int = 6
+    attempts: int = 3
     axes: tuple[int, ...] = (32, 96)
     sample: int = 2000
     agreement: float = 0.5
     structure: float = 0.5
 
     def __post_init__(self) -> None:
-        for name in ("starts", "restarts"):
+        for name in ("starts", "restarts", "attempts"):
             check_at_least(getattr(self, name), 1, name=name)
         check_at_least(self.landmarks, 3, name="landmarks")
         check_at_least(self.sample, 10 * self.landmarks, name="sample")
@@ -142,18 +146,40 @@ class UnpairedAligner:
             Cloud.prepare(rows, name=name, min_rows=self.min_rows, limit=5 * self.sample, rng=rng)
             for rows, name in ((X, "X"), (Y, "Y"))
         )
-        maps = [self._fit_half(source.halves[i], target.halves[i], rng) for i in (0, 1)]
-        evidence = weigh(
-            lambda rows: rows @ maps[0].astype(np.float32),
-            lambda rows: rows @ maps[1].astype(np.float32),
-            source.held_out,
-            target.held_out,
-            rng=rng,
-        )
+        start, evidence = self._agreed(source, target, rng)
         evidence.require(agreement=self.agreement, structure=self.structure)
         many = 2 * self.sample
-        rotation = refine(maps[0], source.rows[:many], target.rows[:many], schedule=_FINE)
+        rotation = refine(start, source.rows[:many], target.rows[:many], schedule=_FINE)
         return Alignment(translator=self._translator(rotation, source, target), evidence=evidence)
+
+    def _agreed(
+        self, source: Cloud, target: Cloud, rng: np.random.Generator
+    ) -> tuple[NDArray[np.float64], Evidence]:
+        """Return the map of the first half that one of the second agrees with most.
+
+        An attempt may fail on one half only, so each map is weighed against all of the other.
+        """
+        tried: tuple[list[NDArray[np.float64]], ...] = ([], [])
+        best: tuple[NDArray[np.float64], Evidence] | None = None
+        for attempt in range(self.attempts):
+            for half in (0, 1):
+                tried[half].append(self._fit_half(source.halves[half], target.halves[half], rng))
+            for i, j in product(range(attempt + 1), repeat=2):
+                if max(i, j) < attempt:
+                    continue
+                found = weigh(
+                    _applying(tried[0][i]),
+                    _applying(tried[1][j]),
+                    source.held_out,
+                    target.held_out,
+                    rng=rng,
+                )
+                if best is None or found.agreement > best[1].agreement:
+                    best = tried[0][i], found
+            if best and best[1].passes(agreement=self.agreement, structure=self.structure):
+                break
+        assert best is not None
+        return best
 
     def _fit_half(self, A: Floats, B: Floats, rng: np.random.Generator) -> NDArray[np.float64]:
         """Return the best of several maps between two clouds."""
@@ -191,6 +217,12 @@ class UnpairedAligner:
             "unpaired",
             settings,
         )
+
+
+def _applying(W: NDArray[np.float64]) -> Map:
+    """Return a linear map as the function of rows that the gate asks for."""
+    rotation = W.astype(np.float32)
+    return lambda rows: rows @ rotation
 
 
 def _principal_axes(rows: Floats, axes: int) -> Floats:

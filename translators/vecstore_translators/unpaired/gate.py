@@ -51,6 +51,15 @@ class Evidence:
     structure: float
     unrelated: float
 
+    @property
+    def closeness(self) -> float:
+        """Share of the way from unrelated to native neighbourhoods."""
+        return (self.structure - self.unrelated) / max(1 - self.unrelated, 1e-6)
+
+    def passes(self, *, agreement: float, structure: float) -> bool:
+        """Return whether the map may be trusted; the arguments are those of :meth:`require`."""
+        return self.agreement - self.control >= agreement and self.closeness >= structure
+
     def require(self, *, agreement: float, structure: float) -> None:
         """Raise unless the map may be trusted.
 
@@ -59,22 +68,21 @@ class Evidence:
         agreement : float
             Least agreement above the control.
         structure : float
-            Least share of the way from unrelated to native neighbourhoods.
+            Least `closeness`.
 
         Raises
         ------
         CouldNotAlignError
             The message gives the figures and what to do instead.
         """
-        gained = (self.structure - self.unrelated) / max(1 - self.unrelated, 1e-6)
-        if self.agreement - self.control >= agreement and gained >= structure:
+        if self.passes(agreement=agreement, structure=structure):
             return
         raise CouldNotAlignError(
             f"could not align: expected two fits on disjoint halves to agree on at least "
             f"{agreement:.0%} of held-out rows and translated rows to lie at least {structure:.0%} "
             f"as close to target rows as native ones do, got {self.agreement - self.control:.0%} "
-            f"and {gained:.0%}; embed a few hundred items with both models and fit a translator "
-            "to the pairs, or pass more vectors of like content"
+            f"and {self.closeness:.0%}; embed a few hundred items with both models and fit a "
+            "translator to the pairs, or pass more vectors of like content"
         )
 
     def to_dict(self) -> dict[str, JSON]:
