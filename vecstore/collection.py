@@ -237,6 +237,10 @@ class Collection(Readable):
         """
         if (ids is None) == (where is None):
             raise InvalidArgumentError("delete needs either ids or where; got both or neither")
+        if where is not None and not where:
+            raise InvalidArgumentError(
+                "an empty filter would delete every item; pass where='true' if that is meant"
+            )
         wanted = None if ids is None else as_ids(ids)
 
         def rows_of(snapshot: Snapshot) -> NDArray[np.int64]:

@@ -20,7 +20,13 @@ from vecstore.ids import Ids, as_ids
 from vecstore.inputs import Vectors
 from vecstore.search.cascade import CascadeAnswer, cascade
 from vecstore.search.plan import Execution, Plan
-from vecstore.search.request import QueryVectors, checked_count, checked_depth, ranking_space
+from vecstore.search.request import (
+    QueryVectors,
+    checked_count,
+    checked_depth,
+    checked_rescore_depth,
+    ranking_space,
+)
 from vecstore.snapshot import Snapshot
 from vecstore.spaces import Space
 from vecstore.version import OpenVersion
@@ -203,6 +209,11 @@ class Readable(ABC):
         snapshot = self._version().snapshot
         for space in spaces:
             snapshot.space(space)
+            if space in snapshot.state.schema.names:
+                raise InvalidArgumentError(
+                    f"space {space!r} and a metadata column share a name, and a batch has one "
+                    "column of each name; scan without the space and read its vectors with get"
+                )
         return self._batches(snapshot, spaces, where, batch_rows)
 
     @staticmethod
@@ -286,7 +297,7 @@ class Readable(ABC):
             queries.target,
             tuple(queries.by_space),
             execution=execution,
-            rescore_depth=rescore_depth,
+            rescore_depth=checked_rescore_depth(rescore_depth),
             allow_partial=allow_partial,
         )
         allowed = None if where is None else snapshot.matching(where)

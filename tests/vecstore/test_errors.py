@@ -270,6 +270,10 @@ def test_arguments_that_contradict_each_other_are_refused(docs):
     for refused in (
         lambda: docs.delete(),
         lambda: docs.delete(["a"], where="n = 1"),
+        lambda: docs.delete(where={}),
+        lambda: docs.delete(where=""),
+        lambda: docs.at("1"),
+        lambda: docs.search([1, 2, 3], rescore_depth=-5),
         lambda: docs.upsert(ids=["c"], vectors={"v1": vectors}, space="v1"),
         lambda: docs.add_vectors(ids=["a"], vectors=vectors, on_existing="maybe"),
         lambda: docs.add_vectors(ids=["a"], vectors={}),

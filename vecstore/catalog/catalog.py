@@ -142,9 +142,10 @@ class Catalog:
         with self._database.read() as connection:
             current = _current(connection, collection_id)
             number = current.version if version is None else version
-            if not 0 <= number <= current.version:
+            if not isinstance(number, int) or not 0 <= number <= current.version:
                 raise NotFoundError(
-                    f"collection {current.name!r} has versions 0 to {current.version}, got {number}"
+                    f"collection {current.name!r} has versions 0 to {current.version}, "
+                    f"got {number!r}"
                 )
 
             def visible(

@@ -15,7 +15,14 @@ from vecstore.inputs import Vectors, require_space
 from vecstore.snapshot import Snapshot
 from vecstore.spaces import Space
 
-__all__ = ["MAX_K", "QueryVectors", "checked_count", "checked_depth", "ranking_space"]
+__all__ = [
+    "MAX_K",
+    "QueryVectors",
+    "checked_count",
+    "checked_depth",
+    "checked_rescore_depth",
+    "ranking_space",
+]
 
 MAX_K = 100_000
 
@@ -102,22 +109,25 @@ def checked_count(k: int | None, limit: int | None) -> int:
     """Return the number of hits wanted: k or limit, by default 10."""
     if k is not None and limit is not None:
         raise InvalidArgumentError("k and limit are two names of one argument; pass one of them")
-    number = k if k is not None else limit if limit is not None else 10
-    if isinstance(number, bool) or not isinstance(number, (int, np.integer)):
-        raise InvalidArgumentError(f"expected k to be an integer, got {number!r}")
-    if not 1 <= number <= MAX_K:
-        raise InvalidArgumentError(f"expected 1 <= k <= {MAX_K:,}, got {number}")
-    return int(number)
+    return _positive(k if k is not None else limit if limit is not None else 10, "k")
 
 
 def checked_depth(encoder: Encoder | None, depth: int | None) -> int:
     """Return the depth of a cascade, 0 without one."""
     if (encoder is None) != (depth is None):
         raise InvalidArgumentError("a cascade needs both encoder= and depth=; got one of them")
-    if depth is None:
-        return 0
-    if isinstance(depth, bool) or not isinstance(depth, (int, np.integer)):
-        raise InvalidArgumentError(f"expected depth to be an integer, got {depth!r}")
-    if not 1 <= depth <= MAX_K:
-        raise InvalidArgumentError(f"expected 1 <= depth <= {MAX_K:,}, got {depth}")
-    return int(depth)
+    return 0 if depth is None else _positive(depth, "depth")
+
+
+def checked_rescore_depth(depth: int | None) -> int | None:
+    """Return the depth of a rescored shortlist, None for the default."""
+    return None if depth is None else _positive(depth, "rescore_depth")
+
+
+def _positive(number: object, what: str) -> int:
+    """Return a count between 1 and MAX_K."""
+    if isinstance(number, bool) or not isinstance(number, (int, np.integer)):
+        raise InvalidArgumentError(f"expected {what} to be an integer, got {number!r}")
+    if not 1 <= number <= MAX_K:
+        raise InvalidArgumentError(f"expected 1 <= {what} <= {MAX_K:,}, got {number}")
+    return int(number)
