@@ -10,7 +10,7 @@ The model error of the interval was set on three of these model pairs (`set on` 
 the others show what it covers elsewhere. Family: ridge, its penalty chosen once per run by
 held-out retrieval on the pairs.
 
-Usage: python benchmarks/predicted_quality.py --data FOLDER [--quick]
+Usage: python benchmarks/predicted_quality.py --data FOLDER [--pairs 250 500 ...] [--draws 2]
 """
 
 from __future__ import annotations
@@ -41,7 +41,6 @@ ELSEWHERE = (
     ("squad", "minilm", "minilm-l4"),
 )
 SIZES = (250, 500, 1000, 2000, 5000)
-DRAWS = {250: 2, 500: 2}
 
 
 def main() -> None:
@@ -49,10 +48,10 @@ def main() -> None:
     runs: list[dict[str, Any]] = []
     for dataset, source, target in (*SET_ON, *ELSEWHERE):
         X, Y, queries, train, corpus = read(args.data / dataset / "emb", dataset, source, target)
-        for pairs in SIZES[:: 2 if args.quick else 1]:
+        for pairs in args.pairs:
             if pairs > len(train):
                 continue
-            for draw in range(1 if args.quick else DRAWS.get(pairs, 1)):
+            for draw in range(args.draws):
                 chosen = np.random.default_rng(draw).permutation(train)[:pairs]
                 left = corpus if dataset == "debian" else np.setdiff1d(corpus, chosen)
                 runs += measure(X, Y, queries, chosen, left, draw)
@@ -60,7 +59,10 @@ def main() -> None:
                     run |= {"models": f"{dataset} {source} -> {target}", "pairs": pairs}
                     run["set_on"] = (dataset, source, target) in SET_ON
                     print(line(run), flush=True)
-    report = {"runs": runs, "summary": {name: summary(part) for name, part in split(runs).items()}}
+    report: dict[str, Any] = {
+        "runs": runs,
+        "summary": {name: summary(part) for name, part in split(runs).items()},
+    }
     for name, values in report["summary"].items():
         print(f"{name:44}" + "".join(f"{key} {value:.3f}  " for key, value in values.items()))
     RESULT.parent.mkdir(exist_ok=True)
@@ -151,7 +153,8 @@ def line(run: dict[str, Any]) -> str:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--quick", action="store_true", help="every second size, one draw")
+    parser.add_argument("--pairs", type=int, nargs="+", default=SIZES)
+    parser.add_argument("--draws", type=int, default=2, help="of pairs and queries, per size")
     return parser.parse_args()
 
 
