@@ -6,16 +6,25 @@ from collections.abc import Callable
 
 import pytest
 
-from vecstore_translators import TranslatorFamily, families, get_family
+from vecstore_translators import Mlp, TranslatorFamily, families, get_family
 from vecstore_translators.errors import InvalidArgumentError
 from vecstore_translators.registry import translator_kinds
 from vecstore_translators.testing import FAMILY_CHECKS
 
 CANDIDATES = [candidate for family in families().values() for candidate in family.candidates()]
 
+# The laws hold at any size: a family that trains for long is checked small every time, and as
+# it is by default among the slow tests. Everything else in the registry is checked as it is.
+SMALL = {Mlp.name: Mlp(width=32, steps=10, stops=(10,))}
+CASES = [SMALL.get(candidate.name, candidate) for candidate in CANDIDATES] + [
+    pytest.param(candidate, marks=pytest.mark.slow)
+    for candidate in CANDIDATES
+    if candidate.name in SMALL
+]
+
 
 @pytest.mark.parametrize("check", FAMILY_CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("family", CANDIDATES, ids=lambda family: family.label)
+@pytest.mark.parametrize("family", CASES, ids=lambda family: family.label)
 def test_family_keeps_the_law(
     family: TranslatorFamily, check: Callable[[TranslatorFamily], None]
 ) -> None:
