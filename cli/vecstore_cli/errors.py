@@ -10,6 +10,7 @@ from vecstore.errors import (
     AlreadyExistsError,
     CommitConflictError,
     CorruptFileError,
+    CouldNotAlignError,
     IngestError,
     InvalidArgumentError,
     InvalidFilterError,
@@ -43,6 +44,7 @@ EXIT_CODES: Final[dict[int, str]] = {
 _CODES: Final[dict[type[VecstoreError], int]] = {
     NotFoundError: 3,
     NoRouteError: 3,
+    CouldNotAlignError: 3,
     InvalidArgumentError: 4,
     InvalidMetadataError: 4,
     InvalidVectorsError: 4,
