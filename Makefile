@@ -20,6 +20,11 @@ PIP_INSTALL = $(PY) -m pip install --quiet --disable-pip-version-check --constra
 # The CPU build of this version is what the suite is checked against; GPUs take the same version.
 TORCH := 2.13.0
 
+# Tests run in as many processes as there are cores, each with one thread for linear algebra: more
+# threads than cores make small factorisations ten times slower.
+JOBS ?= $(shell nproc)
+PYTEST = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS)
+
 # Extra words for pytest, as in `make test ARGS="-k filters -x"`.
 ARGS ?=
 
@@ -68,10 +73,10 @@ demo: light ## upgrade a dictionary's embedding model and measure it (about a mi
 
 .PHONY: test test-slow check docs wheel-check
 test: full ## run every test that takes seconds, and the doctests
-	$(PY) -m pytest -m "not slow" $(ARGS)
+	$(PYTEST) -m "not slow" $(ARGS)
 
 test-slow: full ## run the tests that take minutes
-	$(PY) -m pytest -m slow --timeout 900 $(ARGS)
+	$(PYTEST) -m slow --timeout 900 $(ARGS)
 
 check: full ## formatting, lint, types, room rules, documentation
 	$(PY) -m ruff format --check .
