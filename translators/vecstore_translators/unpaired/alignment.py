@@ -23,7 +23,8 @@ Found_co = TypeVar("Found_co", bound=Translator, covariant=True)
 _SCREEN = (20,) * 8
 _COARSE = (20,) * 8
 _WIDEN = (10,) * 4
-_FINE = (10,) * 3 + (5,) * 2
+_FINE = (10,) * 30
+_SETTLED = 1e-3
 _SCREENED = 2
 """Restarts are told apart on one row in so many; only the best is refined on all."""
 
@@ -149,7 +150,9 @@ class UnpairedAligner:
         start, evidence = self._agreed(source, target, rng)
         evidence.require(agreement=self.agreement, structure=self.structure)
         many = 2 * self.sample
-        rotation = refine(start, source.rows[:many], target.rows[:many], schedule=_FINE)
+        rotation = refine(
+            start, source.rows[:many], target.rows[:many], schedule=_FINE, settled=_SETTLED
+        )
         return Alignment(translator=self._translator(rotation, source, target), evidence=evidence)
 
     def _agreed(

@@ -59,7 +59,12 @@ def rough_map(
 
 
 def refine(
-    W: NDArray[np.float64], A: Floats, B: Floats, *, schedule: tuple[int, ...]
+    W: NDArray[np.float64],
+    A: Floats,
+    B: Floats,
+    *,
+    schedule: tuple[int, ...],
+    settled: float = 0.0,
 ) -> NDArray[np.float64]:
     """Return the map after one round of matching and Procrustes per entry of `schedule`.
 
@@ -70,6 +75,8 @@ def refine(
         Unit rows.
     schedule : tuple of int
         Neighbours averaged in each round: many while the map is rough, fewer later.
+    settled : float
+        Stop early once a round turns the rows of A by less: one minus the mean cosine.
 
     References
     ----------
@@ -81,6 +88,9 @@ def refine(
         forth = _mean_of_nearest(A @ rotation, B, B, k)
         back = _mean_of_nearest(B @ rotation.T, A, A, k)
         W = procrustes(np.vstack([A, back]), np.vstack([forth, B]))
+        turned = unit_rows(A @ rotation), unit_rows(A @ W.astype(np.float32))
+        if 1 - np.einsum("ij,ij->", *turned) / len(A) < settled:
+            break
     return W
 
 
