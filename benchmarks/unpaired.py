@@ -126,7 +126,7 @@ def table(runs: dict[str, Any]) -> str:
             f"| {run.get('evidence', {}).get('agreement', np.nan):.3f} | {found['top1']:.3f} "
             f"| {found['cosine']:.3f} | {found['ndcg']:.3f} "
             f"| {run['paired']['top1']:.3f}, {run['paired']['ndcg']:.3f} "
-            f"| {run['cpu_seconds']:.0f} |"
+            f"| {run['cpu_seconds']:.0f} |".replace("nan", "-")
         )
     return "\n".join(lines)
 
