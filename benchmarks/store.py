@@ -30,7 +30,7 @@ import vecstore
 from vecstore_translators import AffineTranslator, TranslatorFamily
 
 RESULTS = Path(__file__).parent / "results" / "store.json"
-BATCH = 10_000
+BATCHES = 40
 
 
 def main() -> None:
@@ -155,9 +155,10 @@ def clustered(rows: int, dim: int) -> tuple[NDArray[np.float32], NDArray[np.floa
 def fill(docs: vecstore.Collection, ids: list[str], vectors: NDArray[np.float32]):
     """Upsert in batches; return the median seconds of the first five and of the last five."""
     seconds = []
-    for start in range(0, len(ids), BATCH):
+    batch = len(ids) // BATCHES
+    for start in range(0, len(ids), batch):
         began = time.perf_counter()
-        docs.upsert(ids=ids[start : start + BATCH], vectors=vectors[start : start + BATCH])
+        docs.upsert(ids=ids[start : start + batch], vectors=vectors[start : start + batch])
         seconds.append(time.perf_counter() - began)
     return statistics.median(seconds[:5]), statistics.median(seconds[-5:])
 
