@@ -20,7 +20,7 @@ from vecstore.errors import (
 from vecstore.indexes import exact
 from vecstore.indexes.blocks import Block, tiles
 from vecstore.indexes.exact import exact_search
-from vecstore.indexes.library import find_faiss, load_faiss, matrix_kernels, threads
+from vecstore.indexes.faiss_library import find_faiss, load_faiss, matrix_kernels, threads
 from vecstore.indexes.topk import TopK, merge_top_k
 
 PATHS = [pytest.param(find_faiss(), id="faiss"), pytest.param(None, id="numpy")]

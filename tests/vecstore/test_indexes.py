@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from vecstore.errors import InvalidArgumentError, MissingDependencyError, UnsupportedOperationError
-from vecstore.indexes import library
+from vecstore.indexes import faiss_library
 from vecstore.indexes.blocks import Block
 from vecstore.indexes.exact import exact_search
 from vecstore.indexes.files import read_header, seal
@@ -61,7 +61,7 @@ def _fields(header):
 
 
 def test_faiss_opens_our_file_itself(tmp_path):
-    faiss = library.load_faiss()
+    faiss = faiss_library.load_faiss()
     block = Block(row_ids=np.array([5, 9]), vectors=np.eye(2, dtype=np.float32))
     get_index("flat").build([block], dim=2, metric="ip").write(tmp_path / "index")
     _, ids = faiss.read_index(str(tmp_path / "index")).search(np.float32([[0, 1]]), 1)
@@ -69,7 +69,7 @@ def test_faiss_opens_our_file_itself(tmp_path):
 
 
 def test_without_faiss_the_extra_is_named(monkeypatch):
-    monkeypatch.setattr(library, "find_faiss", lambda: None)
+    monkeypatch.setattr(faiss_library, "find_faiss", lambda: None)
     with pytest.raises(MissingDependencyError, match=r"vecstore\[cpu\]"):
         get_index("flat").build([], dim=4, metric="ip")
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from vecstore_translators.affine import AffineTranslator
 from vecstore_translators.base import JSON, Translator
 from vecstore_translators.errors import DimensionMismatchError, InvalidArgumentError
+from vecstore_translators.parts import parts_from, parts_parameters, parts_settings
 from vecstore_translators.validation import check_at_least
 
 _NAME = "composition"
@@ -155,41 +156,18 @@ class Chain(Translator):
 
     def parameters(self) -> dict[str, NDArray[np.float32]]:
         """Return the parameters of part i under ``i.name``."""
-        return {
-            f"{i}.{name}": array
-            for i, part in enumerate(self.parts)
-            for name, array in part.parameters().items()
-        }
+        return parts_parameters(self.parts)
 
     def settings(self) -> dict[str, JSON]:
         """Return kind and settings of every part."""
-        return {"parts": [{"kind": part.kind, "settings": part.settings()} for part in self.parts]}
+        return {"parts": parts_settings(self.parts)}
 
     @classmethod
     def from_parameters(
         cls, parameters: Mapping[str, NDArray[np.float32]], settings: Mapping[str, JSON]
     ) -> Self:
         """Rebuild from :meth:`parameters` and :meth:`settings`."""
-        # The registry lists this class too, so it can only be asked once all are loaded.
-        from vecstore_translators.registry import translator_kinds
-
-        described = settings["parts"]
-        if not isinstance(described, list | tuple):
-            raise TypeError("settings: expected a list of parts")
-        by_part: dict[str, dict[str, NDArray[np.float32]]] = {}
-        for key, array in parameters.items():
-            place, _, name = key.partition(".")
-            by_part.setdefault(place, {})[name] = array
-        kinds = translator_kinds()
-        parts: list[Translator] = []
-        for i, part in enumerate(described):
-            if not isinstance(part, Mapping) or not isinstance(part["settings"], Mapping):
-                raise TypeError("settings: expected kind and settings of every part")
-            arrays = by_part.pop(str(i), {})
-            parts.append(kinds[str(part["kind"])].from_parameters(arrays, part["settings"]))
-        if by_part:
-            raise ValueError(f"parameters: expected {len(described)} parts, got more: {[*by_part]}")
-        return cls(tuple(parts))
+        return cls(parts_from(parameters, settings["parts"]))
 
     def _translate_block(self, block: NDArray[np.float32], out: NDArray[np.float32]) -> None:
         for part in self.parts[:-1]:

@@ -23,7 +23,7 @@ from vecstore.errors import (
     NonFiniteError,
 )
 from vecstore.indexes.blocks import Block, BlockMetric, Tile, block_dim, tiles
-from vecstore.indexes.library import find_faiss, matrix_kernels
+from vecstore.indexes.faiss_library import find_faiss, matrix_kernels
 from vecstore.indexes.topk import MISSING, TopK, merge_top_k
 
 __all__ = ["BATCH", "Block", "checked_k", "checked_queries", "exact_search"]

@@ -19,7 +19,7 @@ from vecstore.errors import CorruptFileError, StorageError
 from vecstore.indexes.base import Answer, IndexPlan, Progress
 from vecstore.indexes.blocks import Block, tiles
 from vecstore.indexes.exact import exact_search
-from vecstore.indexes.library import load_faiss, threads
+from vecstore.indexes.faiss_library import load_faiss, threads
 from vecstore.rows import RowSet
 
 __all__ = ["FaissBody", "faiss_metric", "selector"]

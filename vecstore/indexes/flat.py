@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from vecstore.indexes.base import Answer, Index, IndexPlan, Progress
 from vecstore.indexes.blocks import Block
 from vecstore.indexes.faiss_body import FaissBody, faiss_metric
-from vecstore.indexes.library import load_faiss
+from vecstore.indexes.faiss_library import load_faiss
 from vecstore.indexes.parameters import ParameterSpec, ParameterValue
 from vecstore.rows import RowSet
 
