@@ -8,20 +8,16 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vecstore.catalog import (
-    Catalog,
-    Changes,
-    CollectionRecord,
-    IndexRecord,
-    VersionRecord,
-)
-from vecstore.definitions import add_space, add_translator, remove_space, remove_translator
-from vecstore.errors import InvalidArgumentError, NotFoundError
+from vecstore import definitions
+from vecstore.catalog import Catalog, Changes, CollectionRecord, IndexRecord, VersionRecord
+from vecstore.encoders import Encoders
+from vecstore.encoding import Encoder
+from vecstore.errors import InvalidArgumentError
 from vecstore.filters import Where
 from vecstore.fitting import MAX_PAIRS, Side, TranslatorReport, fit_pairs, store_fit
-from vecstore.ids import Ids, as_ids
-from vecstore.indexing import build_index, index_view
-from vecstore.inputs import Documents, Vectors, checked_rows
+from vecstore.ids import Ids
+from vecstore.indexing import build_index, forget_index, index_view, register_index
+from vecstore.inputs import Documents, Vectors, checked_rows, require_space, with_embedded
 from vecstore.latest import LatestVersion
 from vecstore.metadata import Metadata
 from vecstore.reading import CollectionVersion, Readable
@@ -31,7 +27,14 @@ from vecstore.snapshot import Snapshot
 from vecstore.spaces import EncodingProfile, Metric, Space, VectorType
 from vecstore.storage.root import DataRoot
 from vecstore.version import OpenVersion
-from vecstore.writes import Checkpoint, OnExisting, Writer, WriteResult, rows_of_ids
+from vecstore.writes import (
+    Checkpoint,
+    OnExisting,
+    Writer,
+    WriteResult,
+    rows_of_ids,
+    rows_to_delete,
+)
 from vecstore_translators import TranslatorFamily
 
 __all__ = ["Collection"]
@@ -52,12 +55,16 @@ class Collection(Readable):
         root: DataRoot,
         record: CollectionRecord,
         *,
+        encoders: Encoders,
         refresh_interval: float,
     ) -> None:
         self._catalog = catalog
         self._root = root
         self._record = record
-        self._latest = LatestVersion(catalog, root, record, refresh_interval=refresh_interval)
+        self._encoders = encoders
+        self._latest = LatestVersion(
+            catalog, root, record, encoders=encoders, refresh_interval=refresh_interval
+        )
         self._writer = Writer(catalog, root, record, lambda: self.refresh().snapshot)
 
     def __repr__(self) -> str:
@@ -98,39 +105,65 @@ class Collection(Readable):
         self,
         name: str,
         *,
-        dim: int,
+        dim: int | None = None,
         metric: Metric = "cosine",
         model: str | None = None,
         revision: str | None = None,
         dtype: VectorType = "float32",
         profile: EncodingProfile | None = None,
         supersedes: str | None = None,
+        encoder: Encoder | None = None,
     ) -> Space:
         """Create an embedding space; see :class:`vecstore.Space` for the arguments.
 
+        Parameters
+        ----------
+        encoder : Encoder, optional
+            Embeds texts for the space from now on, as :meth:`use_encoder` has it. What it says
+            of itself (dim, model, revision, profile, address) need not be said again.
+
         Raises
         ------
+        SpaceMismatchError
+            The encoder contradicts another argument.
         AlreadyExistsError
             The collection has a space of this name.
         NotFoundError
             ``supersedes`` names no space.
         """
-        space = Space(
-            name=name,
+        space = definitions.declared_space(
+            name,
+            encoder=encoder,
             dim=dim,
             metric=metric,
             model=model,
             revision=revision,
             dtype=dtype,
-            profile=profile or EncodingProfile(),
+            profile=profile,
             supersedes=supersedes,
         )
-        self._commit(add_space(space))
+        self._commit(definitions.add_space(space))
+        if encoder is not None:
+            self.use_encoder(space, encoder)
         return space
+
+    def use_encoder(self, space: str | Space, encoder: Encoder) -> None:
+        """Let an encoder embed texts for a space, in this process.
+
+        It serves ``search(text=...)``, ``search(..., depth=...)`` and ``upsert`` of documents,
+        and wins over the one that the space's address names.
+
+        Raises
+        ------
+        SpaceMismatchError
+            It makes other vectors than the space holds; says what differs.
+        """
+        snapshot = self.latest().snapshot
+        self._encoders.bind(snapshot.space(require_space(snapshot, space)), encoder)
 
     def drop_space(self, name: str) -> None:
         """Drop a space with its vectors and translators; older versions still have them."""
-        self._commit(remove_space(name))
+        self._commit(definitions.remove_space(name))
 
     # Writes
 
@@ -155,7 +188,8 @@ class Collection(Readable):
         ids : sequence of str
             Unique within the call.
         vectors : array_like of shape (n, dim), or dict of space name to such arrays, optional
-            Row-aligned with ``ids``. Items may also come without vectors.
+            Row-aligned with ``ids``. If left out, ``documents`` are embedded by the encoder of
+            ``space``, or else of the newest generation if that has one; ``{}`` means none.
         space : str or Space, optional
             The space of ``vectors``; may be left out if the collection has only one.
         documents : sequence of str or None, optional
@@ -177,16 +211,21 @@ class Collection(Readable):
             Arguments differ in their number of rows.
         InvalidMetadataError
             A column would have to change its type.
+        UnsupportedOperationError
+            Documents are to be embedded for a space that has no encoder here.
         """
+        snapshot = self.latest().snapshot
         rows = checked_rows(
-            self.latest().snapshot,
+            snapshot,
             ids=ids,
             vectors=vectors,
             space=space,
             documents=documents,
             metadata=metadata,
         )
-        return self._refreshed(self._writer.upsert(rows, checkpoint))
+        if vectors is None and documents is not None:
+            rows = with_embedded(rows, snapshot, space, self._encoders)
+        return self._writer.upsert(rows, checkpoint)
 
     def add_vectors(
         self,
@@ -221,36 +260,20 @@ class Collection(Readable):
                 f"expected vectors of one space, got {len(rows.vectors)}; call add_vectors for each"
             )
         [(name, prepared)] = rows.vectors.items()
-        result = self._writer.add_vectors(
+        return self._writer.add_vectors(
             space=rows.spaces[name],
             vectors=prepared,
             rows_of=rows_of_ids(rows.ids),
             on_existing=on_existing,
             checkpoint=checkpoint,
         )
-        return self._refreshed(result)
 
     def delete(self, ids: Ids | None = None, *, where: Where | None = None) -> WriteResult:
         """Delete items by ids or by a filter, with their vectors in every space.
 
         Ids without an item are ignored; the result says how many items were deleted.
         """
-        if (ids is None) == (where is None):
-            raise InvalidArgumentError("delete needs either ids or where; got both or neither")
-        if where is not None and not where:
-            raise InvalidArgumentError(
-                "an empty filter would delete every item; pass where='true' if that is meant"
-            )
-        wanted = None if ids is None else as_ids(ids)
-
-        def rows_of(snapshot: Snapshot) -> NDArray[np.int64]:
-            if wanted is None:
-                assert where is not None
-                return snapshot.matching(where).to_array()
-            found = snapshot.find(wanted)
-            return np.unique(found[found >= 0])
-
-        return self._refreshed(self._writer.delete(rows_of))
+        return self._writer.delete(rows_to_delete(ids, where))
 
     # Jobs
 
@@ -307,12 +330,12 @@ class Collection(Readable):
             seed=seed,
         )
         record = store_fit(fit, self._root, self._record.directory)
-        self._commit(add_translator(record, fit.spaces))
+        self._commit(definitions.add_translator(record, fit.spaces))
         return fit.report(record.id)
 
     def drop_translator(self, translator_id: str) -> None:
         """Forget a translator; searches stop using it with this commit."""
-        self._commit(remove_translator(translator_id))
+        self._commit(definitions.remove_translator(translator_id))
 
     # Indexes
 
@@ -347,9 +370,7 @@ class Collection(Readable):
             snapshot, space, into=into, execution=execution, translators=self._latest.translators
         )
         new = build_index(view, snapshot, kind=kind, parameters=parameters or {}, progress=progress)
-        known = self._catalog.indexes(self._record.id)
-        replaced = tuple(old.id for old in known if old.view == new.view)
-        self._catalog.replace_index(self._record.id, new, replaced=replaced)
+        register_index(self._catalog, self._record.id, new)
         self.refresh()
         return new
 
@@ -361,37 +382,15 @@ class Collection(Readable):
         NotFoundError
             There is no such index.
         """
-        known = [record.id for record in self._catalog.indexes(self._record.id)]
-        if index_id not in known:
-            raise NotFoundError(
-                f"collection {self.name!r} has no index {index_id!r}; it has "
-                f"{', '.join(known) or 'none'}"
-            )
-        self._catalog.replace_index(self._record.id, None, replaced=(index_id,))
+        forget_index(self._catalog, self._record.id, index_id)
         self.refresh()
 
     def _commit(self, build: Callable[[Snapshot], Changes]) -> None:
         self._writer.commit(build)
-        self.refresh()
-
-    def _refreshed(self, result: WriteResult) -> WriteResult:
-        """Let this process see its own commit before the caller goes on."""
-        self.refresh()
-        return result
 
     def _version(self) -> OpenVersion:
         return self._latest.get()
 
     def _keep(self, target: Space, embedded: CascadeAnswer) -> None:
-        """Commit what a cascade embedded; rows that died meanwhile are left out."""
-
-        def rows_of(snapshot: Snapshot) -> NDArray[np.int64]:
-            return np.where(snapshot.live.contains(embedded.row_ids), embedded.row_ids, -1)
-
-        self._writer.add_vectors(
-            space=target,
-            vectors=target.prepare(embedded.vectors),
-            rows_of=rows_of,
-            on_existing="skip",
-        )
-        self.refresh()
+        """Commit what a cascade embedded."""
+        self._writer.keep(target, embedded.row_ids, embedded.vectors)

@@ -6,14 +6,61 @@ import uuid
 from collections.abc import Callable
 
 from vecstore.catalog import Changes, SpaceRecord, TranslatorRecord
-from vecstore.errors import AlreadyExistsError, NotFoundError
+from vecstore.encoding import Encoder, require_encoder
+from vecstore.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError
 from vecstore.names import slug
 from vecstore.snapshot import Snapshot
-from vecstore.spaces import Space
+from vecstore.spaces import EncodingProfile, Metric, Space, VectorType
 
-__all__ = ["add_space", "add_translator", "remove_space", "remove_translator"]
+__all__ = ["add_space", "add_translator", "declared_space", "remove_space", "remove_translator"]
 
 Build = Callable[[Snapshot], Changes]
+
+
+def declared_space(
+    name: str,
+    *,
+    encoder: Encoder | None,
+    dim: int | None,
+    metric: Metric,
+    model: str | None,
+    revision: str | None,
+    dtype: VectorType,
+    profile: EncodingProfile | None,
+    supersedes: str | None,
+) -> Space:
+    """Return a space as its creator describes it, and as its encoder does where he does not.
+
+    Raises
+    ------
+    SpaceMismatchError
+        The two contradict each other.
+    InvalidArgumentError
+        Neither of them says what the dimension is.
+    """
+    if encoder is not None:
+        dim = encoder.dim if dim is None else dim
+        model = encoder.name if model is None else model
+        revision = encoder.revision if revision is None else revision
+        profile = encoder.profile if profile is None else profile
+    if dim is None:
+        raise InvalidArgumentError(
+            f"space {name!r}: expected dim=, or the encoder= that it is made with; got neither"
+        )
+    space = Space(
+        name=name,
+        dim=dim,
+        metric=metric,
+        model=model,
+        revision=revision,
+        dtype=dtype,
+        profile=profile or EncodingProfile(),
+        supersedes=supersedes,
+        encoder=getattr(encoder, "address", None),
+    )
+    if encoder is not None:
+        require_encoder(encoder, space)
+    return space
 
 
 def add_space(space: Space) -> Build:

@@ -22,6 +22,7 @@
     ├── StorageError                  the disk or database refused (full, read-only, locked)
     ├── UnsupportedOperationError
     ├── MissingDependencyError        names the extra to install
+    ├── EncoderError                  an embedding model failed; safe to retry
     └── IngestError                   names file, row and column, and what was committed
 """
 
@@ -45,6 +46,7 @@ __all__ = [
     "CorruptFileError",
     "CouldNotAlignError",
     "DimensionMismatchError",
+    "EncoderError",
     "IngestError",
     "InvalidArgumentError",
     "InvalidFilterError",
@@ -98,6 +100,10 @@ class SchemaVersionError(VecstoreError):
 
 class StorageError(VecstoreError):
     """The disk or the database refused: full, read-only, locked or unreachable."""
+
+
+class EncoderError(VecstoreError):
+    """An encoder could not embed now, as far as it tried again; a later try may succeed."""
 
 
 class IngestError(VecstoreError):

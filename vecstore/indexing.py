@@ -7,12 +7,13 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, final
 
-from vecstore.catalog import IndexRecord
+from vecstore.catalog import Catalog, IndexRecord
 from vecstore.errors import (
     CorruptFileError,
     InvalidArgumentError,
     MissingDependencyError,
     NoRouteError,
+    NotFoundError,
     StorageError,
 )
 from vecstore.indexes.base import Index
@@ -25,7 +26,7 @@ from vecstore.snapshot import Snapshot
 from vecstore.storage.root import DataRoot
 from vecstore.translation import Translators
 
-__all__ = ["IndexFiles", "build_index", "index_view"]
+__all__ = ["IndexFiles", "build_index", "forget_index", "index_view", "register_index"]
 
 Progress = Callable[[int, int], None]
 
@@ -138,3 +139,20 @@ def build_index(
         rows=len(index),
         covered=frozenset(v.record.id for v in live),
     )
+
+
+def register_index(catalog: Catalog, collection_id: str, new: IndexRecord) -> None:
+    """Register an index in the place of the one over the same view."""
+    known = catalog.indexes(collection_id)
+    replaced = tuple(old.id for old in known if old.view == new.view)
+    catalog.replace_index(collection_id, new, replaced=replaced)
+
+
+def forget_index(catalog: Catalog, collection_id: str, index_id: str) -> None:
+    """Take an index out of the catalog; NotFoundError names those there are."""
+    known = [record.id for record in catalog.indexes(collection_id)]
+    if index_id not in known:
+        raise NotFoundError(
+            f"the collection has no index {index_id!r}; it has {', '.join(known) or 'none'}"
+        )
+    catalog.replace_index(collection_id, None, replaced=(index_id,))

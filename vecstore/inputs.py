@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias, final
 
+import numpy as np
 import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
+from vecstore.catalog import SpaceRecord
+from vecstore.encoders import Encoders
+from vecstore.encoding import embed_documents
 from vecstore.errors import InvalidArgumentError, UnpairedRowsError
 from vecstore.ids import Ids, as_ids, check_unique
 from vecstore.metadata import Metadata, as_metadata
 from vecstore.snapshot import Snapshot
 from vecstore.spaces import Space
 
-__all__ = ["Documents", "Rows", "Vectors", "checked_rows", "require_space"]
+__all__ = ["Documents", "Rows", "Vectors", "checked_rows", "require_space", "with_embedded"]
 
 Vectors: TypeAlias = ArrayLike | Mapping[str, ArrayLike]
 Documents: TypeAlias = Sequence[str | None] | pa.Array | pa.ChunkedArray
@@ -35,6 +39,8 @@ class Rows:
     spaces : dict of space name to Space, those that the vectors were prepared for
     documents : string array, null where an item has none
     metadata : table of n rows, or without columns
+    positions : dict of space name to ndarray of shape (m,), int64, ascending
+        Which rows the vectors in a space belong to, where they are not of all rows.
     """
 
     ids: pa.Array
@@ -42,6 +48,7 @@ class Rows:
     spaces: Mapping[str, Space]
     documents: pa.Array
     metadata: pa.Table
+    positions: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -76,6 +83,39 @@ def checked_rows(
         documents=_as_documents(documents, rows=len(wanted)),
         metadata=as_metadata(metadata, rows=len(wanted)),
     )
+
+
+def with_embedded(
+    rows: Rows, snapshot: Snapshot, space: str | Space | None, encoders: Encoders
+) -> Rows:
+    """Return rows with their documents embedded: for the named space, or for the newest one.
+
+    Without a named space nothing is embedded if the newest generation has no encoder, or is
+    several spaces.
+    """
+    record = _embedding_space(snapshot, space, encoders)
+    positions = np.flatnonzero(rows.documents.is_valid().to_numpy(zero_copy_only=False))
+    if record is None or not len(positions):
+        return rows
+    texts = rows.documents.drop_null().to_pylist()
+    vectors = embed_documents(encoders.of(record), record.space, texts)
+    name = record.space.name
+    return replace(
+        rows,
+        vectors={name: record.space.prepare(vectors)},
+        spaces={name: record.space},
+        positions={} if len(positions) == len(rows) else {name: positions},
+    )
+
+
+def _embedding_space(
+    snapshot: Snapshot, space: str | Space | None, encoders: Encoders
+) -> SpaceRecord | None:
+    if space is not None:
+        return snapshot.space(require_space(snapshot, space))
+    generation = max((r.generation for r in snapshot.spaces.values()), default=0)
+    newest = [r for r in snapshot.spaces.values() if r.generation == generation]
+    return newest[0] if len(newest) == 1 and encoders.declared(newest[0]) else None
 
 
 def require_space(snapshot: Snapshot, space: str | Space) -> str:

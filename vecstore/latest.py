@@ -7,6 +7,7 @@ import time
 from typing import final
 
 from vecstore.catalog import Catalog, CollectionRecord
+from vecstore.encoders import Encoders
 from vecstore.indexing import IndexFiles
 from vecstore.snapshot import SegmentCache, Snapshot
 from vecstore.storage.root import DataRoot
@@ -29,8 +30,10 @@ class LatestVersion:
         root: DataRoot,
         record: CollectionRecord,
         *,
+        encoders: Encoders,
         refresh_interval: float,
     ) -> None:
+        self.encoders = encoders
         self.cache = SegmentCache(root)
         self.translators = Translators(root)
         self._index_files = IndexFiles(root)
@@ -81,4 +84,5 @@ class LatestVersion:
             translators=self.translators,
             index_files=self._index_files,
             indexes=tuple(self._catalog.indexes(self._id)),
+            encoders=self.encoders,
         )

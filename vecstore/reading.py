@@ -29,9 +29,10 @@ from vecstore.search.request import (
 )
 from vecstore.snapshot import Snapshot
 from vecstore.spaces import Space
+from vecstore.status import SpaceStatus
 from vecstore.version import OpenVersion
 
-__all__ = ["CollectionVersion", "Item", "Readable", "SpaceStatus"]
+__all__ = ["CollectionVersion", "Item", "Readable"]
 
 SCAN_ROWS = 10_000
 
@@ -45,50 +46,6 @@ class Item:
     document: str | None
     metadata: Mapping[str, Any]
     vectors: Mapping[str, NDArray[np.float32]]
-
-
-@final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpaceStatus:
-    """A space and how much of the collection it covers.
-
-    Attributes
-    ----------
-    native : int
-        Live items with a native vector in it.
-    live : int
-        Live items of the collection.
-    """
-
-    space: Space
-    generation: int
-    native: int
-    live: int
-
-    @property
-    def coverage(self) -> float:
-        """Share of live items with a native vector, 0.0 to 1.0."""
-        return self.native / self.live if self.live else 0.0
-
-    @property
-    def dim(self) -> int:
-        """Number of components."""
-        return self.space.dim
-
-    @property
-    def metric(self) -> str:
-        """How vectors compare."""
-        return self.space.metric
-
-    @property
-    def model(self) -> str | None:
-        """The embedding model."""
-        return self.space.model
-
-    @property
-    def fingerprint(self) -> str:
-        """Digest of the embedding function."""
-        return self.space.fingerprint
 
 
 class Readable(ABC):
@@ -232,8 +189,9 @@ class Readable(ABC):
 
     def search(
         self,
-        vectors: Vectors,
+        vectors: Vectors | None = None,
         *,
+        text: str | Sequence[str] | None = None,
         space: str | Space | None = None,
         k: int | None = None,
         limit: int | None = None,
@@ -250,9 +208,13 @@ class Readable(ABC):
         Parameters
         ----------
         vectors : array_like of shape (dim,) or (n, dim), or dict of space name to such arrays
-            One query or a batch. A dictionary brings the same queries embedded by several
-            models; then items without a vector in the ranking space are compared natively
-            in another of these spaces where they have one.
+            One query or a batch; may be left out where ``text`` can be embedded. A dictionary
+            brings the same queries embedded by several models; then items without a vector in
+            the ranking space are compared natively in another of these spaces where they have
+            one.
+        text : str or sequence of str, optional
+            The same queries in words. Without ``vectors`` they are embedded by the encoder of
+            the ranking space.
         space : str or Space, optional
             The ranking space; by default the newest of the dictionary, or the only one.
         k, limit : int
@@ -261,7 +223,8 @@ class Readable(ABC):
             A predicate over id, document and metadata, as SQL or as a Mongo-style mapping.
         encoder, depth : Encoder and int, optional
             Cascade: the merged shortlist of ``depth`` items per query is embedded by the
-            encoder where it has no native vector, and ranked natively.
+            encoder where it has no native vector, and ranked natively. By default the encoder
+            is that of the ranking space.
         commit : bool
             Keep the vectors that a cascade made, as coverage of the ranking space. A fixed
             version is read only and never keeps them.
@@ -286,12 +249,15 @@ class Readable(ABC):
             Some generation cannot be reached: no translator joins it to the ranking space.
         SpaceMismatchError
             The space or the encoder is not what the collection has under that name.
+        UnsupportedOperationError
+            Something is to be embedded, and the ranking space has no encoder.
         DimensionMismatchError, NonFiniteError, InvalidFilterError, InvalidArgumentError
         """
-        depth = checked_depth(encoder, depth)
         version = self._version()
         snapshot = version.snapshot
-        queries = QueryVectors.of(snapshot, vectors, space)
+        encoder_of = version.encoders.of if encoder is None else lambda _: encoder
+        depth = checked_depth(depth, unused=encoder is not None and vectors is not None)
+        queries = QueryVectors.of(snapshot, vectors, space, text=text, encoder_of=encoder_of)
         count = checked_count(k, limit)
         prepared = version.prepared(
             queries.target,
@@ -303,11 +269,16 @@ class Readable(ABC):
         allowed = None if where is None else snapshot.matching(where)
         provenances = [source.provenance for source in prepared.plan.sources]
         embedded = None
-        if encoder is None:
+        if depth is None:
             answer = prepared.search(queries.by_space, count, allowed)
         else:
             embedded = cascade(
-                prepared, queries.by_space, count, depth=depth, encoder=encoder, allowed=allowed
+                prepared,
+                queries.by_space,
+                count,
+                depth=depth,
+                encoder=encoder_of(snapshot.space(queries.target)),
+                allowed=allowed,
             )
             answer = embedded.answer
             provenances.insert(0, Provenance(kind="native", space=queries.target))

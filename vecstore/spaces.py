@@ -69,6 +69,9 @@ class Space:
         Prompts, pooling and token limit.
     supersedes : str, optional
         Name of the space that this generation replaces.
+    encoder : str, optional
+        Address, ``scheme:name``, under which an encoder registry finds the embedding function
+        again. No part of the fingerprint.
 
     Examples
     --------
@@ -86,6 +89,7 @@ class Space:
     dtype: VectorType = "float32"
     profile: EncodingProfile = field(default_factory=EncodingProfile)
     supersedes: str | None = None
+    encoder: str | None = None
 
     def __post_init__(self) -> None:
         check_name(self.name, what="space")

@@ -10,6 +10,7 @@ from typing import Self, final
 
 from vecstore.catalog import Catalog, CollectionRecord
 from vecstore.collection import Collection
+from vecstore.encoders import Encoders, OpenEncoder
 from vecstore.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError, StorageError
 from vecstore.names import check_name
 from vecstore.storage.root import open_root
@@ -23,6 +24,7 @@ def open(
     data: str | os.PathLike[str] | None = None,
     create: bool = True,
     refresh_interval: float = 0.5,
+    encoders: OpenEncoder | None = None,
 ) -> Store:
     """Open a store.
 
@@ -37,6 +39,9 @@ def open(
         Create the store if it does not exist; otherwise raise.
     refresh_interval : float
         Seconds for which a PostgreSQL catalog is not asked again for news of other writers.
+    encoders : callable, optional
+        Opens an encoder by the address that a space remembers, when texts are to be embedded
+        for it: ``vecstore_ingest.open_encoder``, or any ``address -> Encoder``.
 
     Raises
     ------
@@ -63,7 +68,7 @@ def open(
             raise InvalidArgumentError(
                 "a store whose catalog is a database needs data=, the folder for its files"
             )
-        return Store(text, data, refresh_interval=refresh_interval)
+        return Store(text, data, refresh_interval=refresh_interval, encoders=encoders)
     folder = Path(text)
     database = folder / "catalog.db"
     if not create and not database.is_file():
@@ -72,9 +77,8 @@ def open(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StorageError(f"cannot create store {folder}: {error.strerror}") from error
-    return Store(
-        f"sqlite:///{database.absolute()}", data or folder, refresh_interval=refresh_interval
-    )
+    url = f"sqlite:///{database.absolute()}"
+    return Store(url, data or folder, refresh_interval=refresh_interval, encoders=encoders)
 
 
 @final
@@ -82,11 +86,17 @@ class Store:
     """Collections in one catalog and data root. A context manager; thread-safe."""
 
     def __init__(
-        self, url: str, data: str | os.PathLike[str], *, refresh_interval: float = 0.5
+        self,
+        url: str,
+        data: str | os.PathLike[str],
+        *,
+        refresh_interval: float = 0.5,
+        encoders: OpenEncoder | None = None,
     ) -> None:
         self._root = open_root(data)
         self._catalog = Catalog(url)
         self._refresh_interval = refresh_interval
+        self._encoders = Encoders(encoders)
         self._lock = threading.Lock()
         self._open: dict[str, Collection] = {}
 
@@ -102,7 +112,11 @@ class Store:
         self.close()
 
     def close(self) -> None:
-        """Close the catalog's connections. Committed data needs no closing to be safe."""
+        """Close the catalog's connections and the encoders that the store opened.
+
+        Committed data needs no closing to be safe.
+        """
+        self._encoders.close()
         self._catalog.close()
 
     def __repr__(self) -> str:
@@ -168,6 +182,10 @@ class Store:
         with self._lock:
             if record.id not in self._open:
                 self._open[record.id] = Collection(
-                    self._catalog, self._root, record, refresh_interval=self._refresh_interval
+                    self._catalog,
+                    self._root,
+                    record,
+                    encoders=self._encoders,
+                    refresh_interval=self._refresh_interval,
                 )
             return self._open[record.id]

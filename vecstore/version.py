@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, final
 
 from vecstore.catalog import IndexRecord
+from vecstore.encoders import Encoders
 from vecstore.indexing import IndexFiles
 from vecstore.search.execute import PreparedPlan
 from vecstore.search.plan import Execution, make_plan
@@ -32,9 +33,11 @@ class OpenVersion:
         translators: Translators,
         index_files: IndexFiles,
         indexes: tuple[IndexRecord, ...],
+        encoders: Encoders,
     ) -> None:
         self.snapshot = snapshot
         self.indexes = indexes
+        self.encoders = encoders
         self._translators = translators
         self._index_files = index_files
         self._lock = threading.Lock()

@@ -26,6 +26,8 @@ from vecstore.errors import (
     NotFoundError,
     SpaceMismatchError,
 )
+from vecstore.filters import Where
+from vecstore.ids import Ids, as_ids
 from vecstore.inputs import Rows
 from vecstore.metadata import widen
 from vecstore.snapshot import Snapshot, vector_labels
@@ -104,10 +106,13 @@ class Writer:
             if changes is None:
                 return snapshot.version
             try:
-                return self._catalog.commit(self._collection.id, snapshot.version, changes)
+                version = self._catalog.commit(self._collection.id, snapshot.version, changes)
             except CommitConflictError:
                 if attempt == MAX_ATTEMPTS - 1:
                     raise
+            else:
+                self._latest()  # this process sees its own commit before the caller goes on
+                return version
         raise AssertionError("unreachable")
 
     def upsert(self, rows: Rows, checkpoint: Checkpoint | None) -> WriteResult:
@@ -122,8 +127,9 @@ class Writer:
         files = [self._write_items(table)]
         spaces = [_unchanged(self._latest(), space) for space in rows.spaces.values()]
         for record in spaces:
-            vectors = rows.vectors[record.space.name]
-            files.append(self._write_vectors(record, row_ids, vectors))
+            name = record.space.name
+            own = row_ids[rows.positions[name]] if name in rows.positions else row_ids
+            files.append(self._write_vectors(record, own, rows.vectors[name]))
         replaced = 0
 
         def build(snapshot: Snapshot) -> Changes:
@@ -203,6 +209,17 @@ class Writer:
         rows, replaced_count, skipped = result
         return WriteResult(version=version, rows=rows, replaced=replaced_count, skipped=skipped)
 
+    def keep(
+        self, space: Space, row_ids: NDArray[np.int64], vectors: NDArray[np.float32]
+    ) -> WriteResult:
+        """Attach vectors that a cascade made; rows that died meanwhile are left out."""
+        return self.add_vectors(
+            space=space,
+            vectors=space.prepare(vectors),
+            rows_of=lambda snapshot: np.where(snapshot.live.contains(row_ids), row_ids, -1),
+            on_existing="skip",
+        )
+
     def delete(self, rows_of: Callable[[Snapshot], NDArray[np.int64]]) -> WriteResult:
         """Delete the rows that ``rows_of`` finds, with their vectors in every space."""
         deleted = 0
@@ -255,6 +272,26 @@ class Writer:
         name = uuid.uuid4().hex
         file = write_deletes(self._root, self._path("deletes", f"{name}.arrow"), row_ids)
         return FileRecord(id=name, kind="deletes", file=file, space_id=space_id, **_extent(row_ids))
+
+
+def rows_to_delete(ids: Ids | None, where: Where | None) -> Callable[[Snapshot], NDArray[np.int64]]:
+    """Return a finder of the rows that ids or a filter mean; ids without an item are ignored."""
+    if (ids is None) == (where is None):
+        raise InvalidArgumentError("delete needs either ids or where; got both or neither")
+    if where is not None and not where:
+        raise InvalidArgumentError(
+            "an empty filter would delete every item; pass where='true' if that is meant"
+        )
+    wanted = None if ids is None else as_ids(ids)
+
+    def find(snapshot: Snapshot) -> NDArray[np.int64]:
+        if wanted is None:
+            assert where is not None
+            return snapshot.matching(where).to_array()
+        found = snapshot.find(wanted)
+        return np.unique(found[found >= 0])
+
+    return find
 
 
 def rows_of_ids(ids: pa.Array) -> Callable[[Snapshot], NDArray[np.int64]]:

@@ -214,7 +214,7 @@ def _measure(
     """Fill in the table and the examples."""
     old, new = data.embedded(OLD), data.embedded(NEW)
     encoder = LookupEncoder(
-        model=NEW_MODEL,
+        name=NEW_MODEL,
         texts=data.items["document"].to_pylist(),
         vectors=_matrix(data.items[NEW]),
     )

@@ -11,6 +11,7 @@ from vecstore.errors import (
     CommitConflictError,
     CorruptFileError,
     CouldNotAlignError,
+    EncoderError,
     IngestError,
     InvalidArgumentError,
     InvalidFilterError,
@@ -37,6 +38,7 @@ EXIT_CODES: Final[dict[int, str]] = {
     4: "bad input: vectors, metadata, a filter, a file, the wrong space",
     5: "conflict: the name is taken, or another writer was first (safe to retry)",
     6: "storage: damaged file, other schema version, disk or database refused",
+    7: "an embedding model failed or could not be reached (safe to retry)",
     INTERRUPTED: "interrupted by Ctrl-C; what was committed stays",
     BROKEN_PIPE: "the reader of the output went away",
 }
@@ -56,6 +58,7 @@ _CODES: Final[dict[type[VecstoreError], int]] = {
     CorruptFileError: 6,
     SchemaVersionError: 6,
     StorageError: 6,
+    EncoderError: 7,
 }
 
 

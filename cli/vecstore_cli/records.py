@@ -7,7 +7,7 @@ from typing import Any
 
 from vecstore import Collection, CollectionVersion, Hit, Item
 from vecstore.catalog import IndexRecord, TranslatorRecord, VersionRecord
-from vecstore.reading import SpaceStatus
+from vecstore.status import SpaceStatus
 
 __all__ = [
     "collection_record",

@@ -8,7 +8,7 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-from vecstore.encoding import Encoder
+from vecstore import Encoder, EncodingProfile
 from vecstore.errors import InvalidVectorsError, NotFoundError, UnpairedRowsError
 
 __all__ = ["Encoder", "LookupEncoder"]
@@ -25,8 +25,10 @@ class LookupEncoder:
 
     Parameters
     ----------
-    model, revision : str
-        What computed the vectors; held against the space's.
+    name, revision : str
+        The model that computed the vectors; held against the space's.
+    profile : EncodingProfile, optional
+        How it did; held against the space's as well.
     texts : sequence of str
         Documents and queries alike. Of equal texts the last one counts.
     vectors : ndarray of shape (len(texts), d)
@@ -41,7 +43,7 @@ class LookupEncoder:
 
     Examples
     --------
-    >>> encoder = LookupEncoder(model="m", texts=["a", "b"], vectors=np.eye(2))
+    >>> encoder = LookupEncoder(name="m", texts=["a", "b"], vectors=np.eye(2))
     >>> encoder.encode_documents(["b"])
     array([[0., 1.]], dtype=float32)
     """
@@ -49,8 +51,9 @@ class LookupEncoder:
     def __init__(
         self,
         *,
-        model: str,
+        name: str,
         revision: str | None = None,
+        profile: EncodingProfile | None = None,
         texts: Sequence[str],
         vectors: NDArray[np.floating],
     ) -> None:
@@ -62,20 +65,26 @@ class LookupEncoder:
             raise UnpairedRowsError(
                 f"expected one vector per text, got {len(texts)} texts and {len(vectors)} vectors"
             )
-        self._model = model
+        self._name = name
         self._revision = revision
+        self._profile = profile or EncodingProfile()
         self._vectors = vectors
         self._rows = {text: row for row, text in enumerate(texts)}
 
     @property
-    def model(self) -> str:
+    def name(self) -> str:
         """The model that computed the vectors."""
-        return self._model
+        return self._name
 
     @property
     def revision(self) -> str | None:
         """Its revision."""
         return self._revision
+
+    @property
+    def profile(self) -> EncodingProfile:
+        """How it did."""
+        return self._profile
 
     @property
     def dim(self) -> int:
@@ -98,7 +107,7 @@ class LookupEncoder:
         if unknown:
             shown = ", ".join(repr(text[:_EXAMPLE_LENGTH]) for text in unknown[:_EXAMPLES])
             raise NotFoundError(
-                f"expected texts whose {self._model} vectors were computed beforehand, but "
+                f"expected texts whose {self._name} vectors were computed beforehand, but "
                 f"{len(unknown)} of {len(texts)} are unknown, such as {shown}; a lookup cannot "
                 "embed them: use the model itself"
             )

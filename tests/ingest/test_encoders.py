@@ -14,7 +14,7 @@ VECTORS = np.arange(6, dtype=np.float16).reshape(3, 2)
 
 @pytest.fixture
 def encoder() -> LookupEncoder:
-    return LookupEncoder(model="m", revision="r", texts=["a", "b", "a"], vectors=VECTORS)
+    return LookupEncoder(name="m", revision="r", texts=["a", "b", "a"], vectors=VECTORS)
 
 
 def test_texts_get_their_vectors_in_order(encoder: LookupEncoder) -> None:
@@ -27,7 +27,7 @@ def test_texts_get_their_vectors_in_order(encoder: LookupEncoder) -> None:
 
 def test_it_has_the_protocol_of_encoders(encoder: LookupEncoder) -> None:
     assert isinstance(encoder, Encoder)
-    assert (encoder.model, encoder.revision, encoder.dim) == ("m", "r", 2)
+    assert (encoder.name, encoder.revision, encoder.dim) == ("m", "r", 2)
 
 
 def test_unknown_texts_are_counted_and_shown(encoder: LookupEncoder) -> None:
@@ -37,6 +37,6 @@ def test_unknown_texts_are_counted_and_shown(encoder: LookupEncoder) -> None:
 
 def test_texts_and_vectors_must_match() -> None:
     with pytest.raises(UnpairedRowsError):
-        LookupEncoder(model="m", texts=["a"], vectors=VECTORS)
+        LookupEncoder(name="m", texts=["a"], vectors=VECTORS)
     with pytest.raises(InvalidVectorsError):
-        LookupEncoder(model="m", texts=["a"], vectors=np.zeros(3))
+        LookupEncoder(name="m", texts=["a"], vectors=np.zeros(3))

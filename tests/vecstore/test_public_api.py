@@ -24,6 +24,7 @@ POSITIONAL = {
     "Collection.at": ["version"],
     "Collection.create_space": ["name"],
     "Collection.drop_space": ["name"],
+    "Collection.use_encoder": ["space", "encoder"],
     "Collection.delete": ["ids"],
     "Collection.checkpoint": ["job"],
     "Collection.clear_checkpoint": ["job"],
@@ -119,7 +120,8 @@ X, Y = latent @ rng.standard_normal((8, 24)), latent @ rng.standard_normal((8, 3
 ids, texts = [f"p{i}" for i in range(300)], [f"text {i}" for i in range(300)]
 
 class Encoder:
-    model, revision, dim = "all-mpnet-base-v2", None, 32
+    name, revision, dim = "all-mpnet-base-v2", None, 32
+    profile = vecstore.EncodingProfile()
     def encode_documents(self, texts): return Y[[int(t.split()[1]) for t in texts]]
     def encode_queries(self, texts): raise NotImplementedError
 

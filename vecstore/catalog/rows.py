@@ -176,6 +176,7 @@ def space_record(row: Row[Any]) -> SpaceRecord:
         dtype=row.dtype,
         profile=EncodingProfile(**row.profile),
         supersedes=row.supersedes,
+        encoder=row.encoder,
     )
     return SpaceRecord(id=row.id, space=space, directory=row.directory, generation=row.generation)
 

@@ -95,6 +95,7 @@ spaces = Table(
     Column("revision", Text),
     Column("profile", JSON, nullable=False),
     Column("supersedes", String(128)),
+    Column("encoder", Text),
     Column("generation", Integer, nullable=False),
     Column("fingerprint", String(32), nullable=False),
     Column("directory", String(100), nullable=False),

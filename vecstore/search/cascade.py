@@ -9,15 +9,14 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-from vecstore.encoding import Encoder
-from vecstore.errors import SpaceMismatchError, UnpairedRowsError
+from vecstore.encoding import Encoder, embed_documents, require_encoder
 from vecstore.rows import RowSet
 from vecstore.search.execute import PreparedPlan
 from vecstore.search.scoring import Answer, merge, rank_shortlist
 from vecstore.snapshot import Snapshot
 from vecstore.spaces import Space
 
-__all__ = ["CascadeAnswer", "cascade", "require_encoder"]
+__all__ = ["CascadeAnswer", "cascade"]
 
 
 @final
@@ -41,16 +40,6 @@ class CascadeAnswer:
     vectors: NDArray[np.float32]
 
 
-def require_encoder(encoder: Encoder, space: Space) -> None:
-    """Raise SpaceMismatchError unless the encoder makes vectors of the space."""
-    space.require_model(encoder.model, encoder.revision)
-    if encoder.dim != space.dim:
-        raise SpaceMismatchError(
-            f"space {space.name!r} holds {space.describe()}, but encoder {encoder.model!r} gives "
-            f"{encoder.dim} dimensions; pass the encoder of this space"
-        )
-
-
 def cascade(
     prepared: PreparedPlan,
     queries: Mapping[str, NDArray[np.float32]],
@@ -70,7 +59,7 @@ def cascade(
     rows = np.unique(shortlist.row_ids[shortlist.row_ids >= 0])
     native = snapshot.native(target.name).contains(rows)
     missing, documents = _with_documents(snapshot, rows[~native])
-    new = _embed(encoder, documents, target)
+    new = embed_documents(encoder, target, documents)
 
     vectors = np.zeros((len(rows), target.dim), dtype=np.float32)
     vectors[native] = snapshot.gather(target.name, rows[native])
@@ -87,17 +76,6 @@ def _with_documents(
     documents = snapshot.items(rows, ["document"]).column("document")
     present = np.asarray(documents.is_valid().to_numpy(), dtype=bool)
     return rows[present], documents.drop_null().to_pylist()
-
-
-def _embed(encoder: Encoder, documents: list[str], space: Space) -> NDArray[np.float32]:
-    if not documents:
-        return np.empty((0, space.dim), dtype=np.float32)
-    vectors = space.prepare_queries(encoder.encode_documents(documents))
-    if len(vectors) != len(documents):
-        raise UnpairedRowsError(
-            f"encoder {encoder.model!r}: expected {len(documents)} vectors, got {len(vectors)}"
-        )
-    return vectors
 
 
 def _ranked(

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vecstore.encoding import Encoder
-from vecstore.errors import InvalidArgumentError, InvalidVectorsError
+from vecstore.catalog import SpaceRecord
+from vecstore.encoding import Encoder, embed_queries
+from vecstore.errors import InvalidArgumentError, InvalidVectorsError, UnpairedRowsError
 from vecstore.inputs import Vectors, require_space
 from vecstore.snapshot import Snapshot
 from vecstore.spaces import Space
@@ -40,24 +41,55 @@ class QueryVectors:
         The same n queries, as each space prepares them; the target is among them.
     single : bool
         Whether the caller passed one query and not a batch.
+    texts : tuple of n str, or None
+        The queries in words, where the caller passed them.
     """
 
     target: str
     by_space: Mapping[str, NDArray[np.float32]]
     single: bool
+    texts: tuple[str, ...] | None = None
 
     @classmethod
-    def of(cls, snapshot: Snapshot, vectors: Vectors, space: str | Space | None) -> QueryVectors:
-        """Check query vectors against the spaces of a snapshot.
+    def of(
+        cls,
+        snapshot: Snapshot,
+        vectors: Vectors | None,
+        space: str | Space | None,
+        *,
+        text: str | Sequence[str] | None = None,
+        encoder_of: Callable[[SpaceRecord], Encoder],
+    ) -> QueryVectors:
+        """Check query vectors against the spaces of a snapshot, or embed texts.
+
+        Parameters
+        ----------
+        encoder_of : callable
+            Gives the encoder of a space; asked where there are texts and no vectors.
 
         Raises
         ------
         InvalidVectorsError, DimensionMismatchError, NonFiniteError
             The vectors do not fit their spaces, or the spaces get different numbers of them.
+        UnpairedRowsError
+            There are vectors and texts, but not as many of these as of those.
         InvalidArgumentError
-            The ranking space is ambiguous or has no query vectors.
+            The ranking space is ambiguous or has no query vectors; or there are no queries.
         """
         asked = None if space is None else require_space(snapshot, space)
+        texts = None if text is None else checked_texts(text)
+        if vectors is None:
+            if texts is None:
+                raise InvalidArgumentError("expected query vectors or text=; got neither")
+            record = snapshot.space(ranking_space(snapshot, asked, None))
+            return cls(
+                target=record.space.name,
+                by_space={
+                    record.space.name: embed_queries(encoder_of(record), record.space, texts)
+                },
+                single=isinstance(text, str),
+                texts=texts,
+            )
         if isinstance(vectors, Mapping):
             target = ranking_space(snapshot, asked, tuple(vectors))
             given = dict(vectors)
@@ -74,13 +106,22 @@ class QueryVectors:
                 "expected one query of shape (dim,) or a batch of shape (n, dim), the same n for "
                 f"every space; got shapes {[array.shape for array in arrays.values()]}"
             )
+        single = leading == {()}
+        n = 1 if single else next(iter(leading))[0]
+        if texts is not None and (len(texts), isinstance(text, str)) != (n, single):
+            raise UnpairedRowsError(
+                f"expected text= for the same queries as the vectors, got "
+                f"{'one text' if isinstance(text, str) else f'a list of {len(texts)} texts'} for "
+                f"{'one vector' if single else f'a batch of {n} vectors'}"
+            )
         return cls(
             target=target,
             by_space={
                 name: snapshot.space(name).space.prepare_queries(np.atleast_2d(array))
                 for name, array in arrays.items()
             },
-            single=leading == {()},
+            single=single,
+            texts=texts,
         )
 
 
@@ -112,11 +153,29 @@ def checked_count(k: int | None, limit: int | None) -> int:
     return _positive(k if k is not None else limit if limit is not None else 10, "k")
 
 
-def checked_depth(encoder: Encoder | None, depth: int | None) -> int:
-    """Return the depth of a cascade, 0 without one."""
-    if (encoder is None) != (depth is None):
-        raise InvalidArgumentError("a cascade needs both encoder= and depth=; got one of them")
-    return 0 if depth is None else _positive(depth, "depth")
+def checked_depth(depth: int | None, *, unused: bool) -> int | None:
+    """Return the depth of a cascade, None without one.
+
+    ``unused`` says that without a depth the encoder that was passed has nothing to do.
+    """
+    if depth is None and unused:
+        raise InvalidArgumentError(
+            "encoder= has nothing to embed: the queries are vectors, and without depth= there is "
+            "no cascade; pass depth= too, or leave both out"
+        )
+    return None if depth is None else _positive(depth, "depth")
+
+
+def checked_texts(text: str | Sequence[str]) -> tuple[str, ...]:
+    """Return queries in words as a tuple."""
+    texts = (text,) if isinstance(text, str) else tuple(text)
+    for number, each in enumerate(texts):
+        if not isinstance(each, str):
+            raise InvalidArgumentError(
+                f"expected text= to be a string or a sequence of strings; number {number} is "
+                f"{each!r}"
+            )
+    return texts
 
 
 def checked_rescore_depth(depth: int | None) -> int | None:
