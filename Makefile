@@ -56,7 +56,7 @@ $(VENV)/.light: pyproject.toml constraints.txt $(VENV)/.made
 # The rest, into the same environment: training, PostgreSQL, tests and checks.
 $(VENV)/.full: $(VENV)/.light
 	@echo "Installing what tests and checks need into $(VENV), torch $(TORCH) among it, once."
-	@$(PIP_INSTALL) --no-build-isolation --editable '.[cpu,train,postgres,dev]'
+	@$(PIP_INSTALL) --no-build-isolation --editable '.[cpu,train,postgres,openai,sentence-transformers,dev]'
 	@touch $@
 
 .PHONY: light full
@@ -120,7 +120,7 @@ constraints: ## renew constraints.txt by a clean resolve (Python 3.11)
 	rm -rf build/resolve && "$(PYTHON)" -m venv build/resolve
 	build/resolve/bin/python -m pip install --quiet --upgrade hatchling pip
 	build/resolve/bin/python -m pip install --quiet --no-build-isolation \
-	  --editable '.[cpu,train,postgres,dev]' 'torch==$(TORCH)'
+	  --editable '.[cpu,train,postgres,openai,sentence-transformers,dev]' 'torch==$(TORCH)'
 	build/resolve/bin/python -m pip install --quiet --dry-run --ignore-installed \
 	  --report build/resolve/gpu.json 'faiss-gpu>=1.15'
 	{ sed -n '/^#/p;/^$$/q' constraints.txt; echo; \

@@ -3,7 +3,12 @@
 Room: ingest. Knows vecstore and no command line; progress goes to a callback.
 """
 
-from vecstore_ingest.encoders import LookupEncoder
+from vecstore_ingest.encoders import (
+    LookupEncoder,
+    encoder_schemes,
+    open_encoder,
+    register_encoder,
+)
 from vecstore_ingest.export import ExportReport, export
 from vecstore_ingest.formats import FORMATS
 from vecstore_ingest.formats.reader import ROW_NUMBERS, Source
@@ -19,6 +24,9 @@ __all__ = [
     "IngestReport",
     "LookupEncoder",
     "Source",
+    "encoder_schemes",
     "export",
     "ingest",
+    "open_encoder",
+    "register_encoder",
 ]
