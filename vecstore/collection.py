@@ -9,20 +9,30 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vecstore import definitions
-from vecstore.catalog import Catalog, Changes, CollectionRecord, IndexRecord, VersionRecord
+from vecstore.catalog import (
+    Catalog,
+    Changes,
+    CollectionRecord,
+    IndexRecord,
+    SpaceRecord,
+    VersionRecord,
+)
+from vecstore.coverage import CoverageWriter, commit_coverage
 from vecstore.encoders import Encoders
 from vecstore.encoding import Encoder
 from vecstore.errors import InvalidArgumentError
 from vecstore.filters import Where
 from vecstore.fitting import MAX_PAIRS, Side, TranslatorReport, fit_pairs, store_fit
+from vecstore.hits import SearchResult
 from vecstore.ids import Ids
 from vecstore.indexing import build_index, forget_index, index_view, register_index
 from vecstore.inputs import Documents, Vectors, checked_rows, require_space, with_embedded
 from vecstore.latest import LatestVersion
 from vecstore.metadata import Metadata
 from vecstore.reading import CollectionVersion, Readable
-from vecstore.search.cascade import CascadeAnswer
+from vecstore.search.embedding import DirectEmbedder, DocumentEmbedder, SharedEmbedder
 from vecstore.search.plan import Execution
+from vecstore.search.request import QueryVectors
 from vecstore.snapshot import Snapshot
 from vecstore.spaces import EncodingProfile, Metric, Space, VectorType
 from vecstore.storage.root import DataRoot
@@ -65,10 +75,24 @@ class Collection(Readable):
         self._latest = LatestVersion(
             catalog, root, record, encoders=encoders, refresh_interval=refresh_interval
         )
-        self._writer = Writer(catalog, root, record, lambda: self.refresh().snapshot)
+        self._shared_embedder = SharedEmbedder(lambda *made: self._coverage.add(*made))
+        self._coverage = CoverageWriter(self._keep, self._shared_embedder.forget)
+        self._writer = Writer(catalog, root, record, lambda: self._latest.refresh().snapshot)
 
     def __repr__(self) -> str:
         return f"<Collection {self.name!r} at version {self.version}>"
+
+    def flush(self) -> None:
+        """Commit what cascades have embedded, and return when that is done.
+
+        Cascades commit their vectors in the background; a store does this when it is closed.
+
+        Raises
+        ------
+        StorageError, CommitConflictError
+            The vectors cannot be committed. They are kept for another try.
+        """
+        self._coverage.flush()
 
     # Versions
 
@@ -79,7 +103,7 @@ class Collection(Readable):
 
     def latest(self) -> CollectionVersion:
         """Return the newest version; it stays as it is while others commit."""
-        return CollectionVersion(self._latest.get())
+        return CollectionVersion(self._settled())
 
     def refresh(self) -> CollectionVersion:
         """Look at the catalog now, and return the newest version."""
@@ -391,6 +415,18 @@ class Collection(Readable):
     def _version(self) -> OpenVersion:
         return self._latest.get()
 
-    def _keep(self, target: Space, embedded: CascadeAnswer) -> None:
-        """Commit what a cascade embedded."""
-        self._writer.keep(target, embedded.row_ids, embedded.vectors)
+    def _settled(self) -> OpenVersion:
+        self._coverage.settle()
+        return self._latest.get()
+
+    def _embedder(self, *, commit: bool) -> DocumentEmbedder:
+        return self._shared_embedder if commit else DirectEmbedder()
+
+    def _note(self, queries: QueryVectors, result: SearchResult) -> None:
+        """Nothing is learned from searches yet."""
+
+    def _keep(
+        self, record: SpaceRecord, row_ids: NDArray[np.int64], vectors: NDArray[np.float32]
+    ) -> None:
+        commit_coverage(self._writer, record, row_ids, vectors)
+        self._latest.refresh()

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from vecstore.search.plan import Plan
-    from vecstore.search.scoring import Answer
+    from vecstore.search.run import Outcome
     from vecstore.snapshot import Snapshot
 
 __all__ = ["Hit", "Hits", "Provenance", "SearchResult"]
@@ -73,24 +73,24 @@ class SearchResult(Sequence["Hits"]):
         How the search ran.
     embedded : int
         Documents that a cascade embedded for this search.
+    degraded : str or None
+        Why a cascade ranked by translation after all: what its encoder failed with.
     """
 
-    def __init__(
-        self,
-        *,
-        snapshot: Snapshot,
-        plan: Plan,
-        answer: Answer,
-        provenances: Sequence[Provenance],
-        embedded: int = 0,
-    ) -> None:
-        self.scores = answer.scores
+    def __init__(self, *, snapshot: Snapshot, plan: Plan, outcome: Outcome) -> None:
+        self.scores = outcome.answer.scores
         self.plan = plan
-        self.embedded = embedded
+        self.embedded = outcome.embedded
+        self.degraded = outcome.degraded
         self._snapshot = snapshot
-        self._row_ids = answer.row_ids
-        self._origins = answer.origins
-        self._provenances = provenances
+        self._row_ids = outcome.answer.row_ids
+        self._origins = outcome.answer.origins
+        self._provenances = outcome.provenances
+
+    @property
+    def row_ids(self) -> NDArray[np.int64]:
+        """Rows of the hits, ndarray of shape (queries, k), int64, -1 for no hit."""
+        return self._row_ids
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -220,6 +220,11 @@ class Hits(Sequence[Hit]):
     def embedded(self) -> int:
         """Documents that a cascade embedded for this search."""
         return self._result.embedded
+
+    @property
+    def degraded(self) -> str | None:
+        """Why a cascade ranked by translation after all, or None."""
+        return self._result.degraded
 
     def __repr__(self) -> str:
         return f"Hits({len(self)} of query {self._query})"

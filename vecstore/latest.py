@@ -9,6 +9,7 @@ from typing import final
 from vecstore.catalog import Catalog, CollectionRecord
 from vecstore.encoders import Encoders
 from vecstore.indexing import IndexFiles
+from vecstore.lexical import LexicalCache
 from vecstore.snapshot import SegmentCache, Snapshot
 from vecstore.storage.root import DataRoot
 from vecstore.translation import Translators
@@ -37,6 +38,7 @@ class LatestVersion:
         self.cache = SegmentCache(root)
         self.translators = Translators(root)
         self._index_files = IndexFiles(root)
+        self._lexical = LexicalCache(root.cache_folder(f"data/{record.directory}/lexical"))
         self._catalog = catalog
         self._id = record.id
         self._refresh_interval = refresh_interval
@@ -85,4 +87,5 @@ class LatestVersion:
             index_files=self._index_files,
             indexes=tuple(self._catalog.indexes(self._id)),
             encoders=self.encoders,
+            lexical=self._lexical,
         )

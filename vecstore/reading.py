@@ -15,18 +15,22 @@ from vecstore.catalog import IndexRecord, TranslatorRecord
 from vecstore.encoding import Encoder
 from vecstore.errors import InvalidArgumentError, NotFoundError
 from vecstore.filters import Where
-from vecstore.hits import Provenance, SearchResult
+from vecstore.hits import SearchResult
 from vecstore.ids import Ids, as_ids
 from vecstore.inputs import Vectors
-from vecstore.search.cascade import CascadeAnswer, cascade
+from vecstore.search.cascade import Cascade
+from vecstore.search.embedding import DirectEmbedder, DocumentEmbedder
 from vecstore.search.plan import Execution, Plan
 from vecstore.search.request import (
     QueryVectors,
+    checked_budget,
     checked_count,
     checked_depth,
+    checked_min_score,
     checked_rescore_depth,
     ranking_space,
 )
+from vecstore.search.run import run
 from vecstore.snapshot import Snapshot
 from vecstore.spaces import Space
 from vecstore.status import SpaceStatus
@@ -56,13 +60,21 @@ class Readable(ABC):
         """Return the version that a call reads; one call reads one version."""
 
     @abstractmethod
-    def _keep(self, target: Space, embedded: CascadeAnswer) -> None:
-        """Commit what a cascade embedded, where there is something to commit to."""
+    def _settled(self) -> OpenVersion:
+        """Return the version that shows what this process's cascades have embedded so far."""
+
+    @abstractmethod
+    def _embedder(self, *, commit: bool) -> DocumentEmbedder:
+        """Return who embeds the documents of a cascade, and keeps the vectors if it can."""
+
+    @abstractmethod
+    def _note(self, queries: QueryVectors, result: SearchResult) -> None:
+        """Take note of a search, where there is somebody to learn from it."""
 
     @property
     def version(self) -> int:
         """The number of the version that is read."""
-        return self._version().snapshot.version
+        return self._settled().snapshot.version
 
     @property
     def schema(self) -> pa.Schema:
@@ -72,7 +84,7 @@ class Readable(ABC):
     @property
     def spaces(self) -> dict[str, SpaceStatus]:
         """The spaces by name, oldest first, with their live coverage."""
-        snapshot = self._version().snapshot
+        snapshot = self._settled().snapshot
         return {
             name: SpaceStatus(
                 space=record.space,
@@ -98,7 +110,7 @@ class Readable(ABC):
 
     def count(self, where: Where | None = None) -> int:
         """Count live items, or those for which a filter is true."""
-        snapshot = self._version().snapshot
+        snapshot = self._settled().snapshot
         return len(snapshot.live if where is None else snapshot.matching(where))
 
     @overload
@@ -119,7 +131,7 @@ class Readable(ABC):
         NotFoundError
             An id has no live item.
         """
-        snapshot = self._version().snapshot
+        snapshot = self._settled().snapshot
         wanted = as_ids([ids] if isinstance(ids, str) else ids)
         row_ids = snapshot.find(wanted)
         if (row_ids < 0).any():
@@ -163,7 +175,7 @@ class Readable(ABC):
         """
         if batch_rows < 1:
             raise InvalidArgumentError(f"expected batch_rows >= 1, got {batch_rows}")
-        snapshot = self._version().snapshot
+        snapshot = self._settled().snapshot
         for space in spaces:
             snapshot.space(space)
             if space in snapshot.state.schema.names:
@@ -198,7 +210,10 @@ class Readable(ABC):
         where: Where | None = None,
         encoder: Encoder | None = None,
         depth: int | None = None,
+        budget: int | None = None,
         commit: bool = True,
+        lexical: float | None = None,
+        min_score: float | None = None,
         execution: Execution | None = None,
         rescore_depth: int | None = None,
         allow_partial: bool = False,
@@ -213,8 +228,8 @@ class Readable(ABC):
             the ranking space are compared natively in another of these spaces where they have
             one.
         text : str or sequence of str, optional
-            The same queries in words. Without ``vectors`` they are embedded by the encoder of
-            the ranking space.
+            The same queries in words: stored documents are searched for them too, by BM25.
+            Without ``vectors`` they are embedded by the encoder of the ranking space.
         space : str or Space, optional
             The ranking space; by default the newest of the dictionary, or the only one.
         k, limit : int
@@ -224,10 +239,18 @@ class Readable(ABC):
         encoder, depth : Encoder and int, optional
             Cascade: the merged shortlist of ``depth`` items per query is embedded by the
             encoder where it has no native vector, and ranked natively. By default the encoder
-            is that of the ranking space.
+            is that of the ranking space. If it fails, the answer is ranked by translation
+            and says so in ``degraded``.
+        budget : int, optional
+            Documents a cascade may embed for each query; by default its whole shortlist.
         commit : bool
-            Keep the vectors that a cascade made, as coverage of the ranking space. A fixed
-            version is read only and never keeps them.
+            Keep the vectors that a cascade made, as coverage of the ranking space: committed in
+            the background a moment later, see ``flush``. A fixed version never keeps them.
+        lexical : float, optional
+            What the best match of ``text`` adds to a score, in standard deviations of the
+            query's vector scores; 0 leaves words out. By default 6.
+        min_score : float, optional
+            Hits below it are left out. Scores of native and translated hits are on one scale.
         execution : {"rewrite", "fold", "rescore", "query"}, optional
             How translations run; see ``docs/concepts.md``. By default "rewrite".
         rescore_depth : int, optional
@@ -258,7 +281,6 @@ class Readable(ABC):
         encoder_of = version.encoders.of if encoder is None else lambda _: encoder
         depth = checked_depth(depth, unused=encoder is not None and vectors is not None)
         queries = QueryVectors.of(snapshot, vectors, space, text=text, encoder_of=encoder_of)
-        count = checked_count(k, limit)
         prepared = version.prepared(
             queries.target,
             tuple(queries.by_space),
@@ -266,31 +288,26 @@ class Readable(ABC):
             rescore_depth=checked_rescore_depth(rescore_depth),
             allow_partial=allow_partial,
         )
-        allowed = None if where is None else snapshot.matching(where)
-        provenances = [source.provenance for source in prepared.plan.sources]
-        embedded = None
-        if depth is None:
-            answer = prepared.search(queries.by_space, count, allowed)
-        else:
-            embedded = cascade(
-                prepared,
-                queries.by_space,
-                count,
-                depth=depth,
+        budget = checked_budget(budget, depth)
+        wanted = None
+        if depth is not None:
+            wanted = Cascade(
                 encoder=encoder_of(snapshot.space(queries.target)),
-                allowed=allowed,
+                embedder=self._embedder(commit=commit),
+                depth=depth,
+                budget=budget,
             )
-            answer = embedded.answer
-            provenances.insert(0, Provenance(kind="native", space=queries.target))
-        result = SearchResult(
-            snapshot=snapshot,
-            plan=prepared.plan,
-            answer=answer,
-            provenances=provenances,
-            embedded=0 if embedded is None else len(embedded.row_ids),
+        outcome = run(
+            prepared,
+            queries.by_space,
+            checked_count(k, limit),
+            allowed=None if where is None else snapshot.matching(where),
+            lexical=version.words(queries.texts, lexical),
+            wanted=wanted,
+            min_score=checked_min_score(min_score),
         )
-        if embedded is not None and commit and len(embedded.row_ids):
-            self._keep(prepared.plan.target.space, embedded)
+        result = SearchResult(snapshot=snapshot, plan=prepared.plan, outcome=outcome)
+        self._note(queries, result)
         return result[0] if queries.single else result
 
     def explain(
@@ -342,8 +359,15 @@ class CollectionVersion(Readable):
     def _version(self) -> OpenVersion:
         return self._opened
 
-    def _keep(self, target: Space, embedded: CascadeAnswer) -> None:
-        """Keep nothing: the version is read only."""
+    def _settled(self) -> OpenVersion:
+        return self._opened
+
+    def _embedder(self, *, commit: bool) -> DocumentEmbedder:
+        """Keep nothing, whatever is asked for: the version is read only."""
+        return DirectEmbedder()
+
+    def _note(self, queries: QueryVectors, result: SearchResult) -> None:
+        """Learn nothing from searches of the past."""
 
 
 def _native_vectors(

@@ -112,10 +112,19 @@ class Store:
         self.close()
 
     def close(self) -> None:
-        """Close the catalog's connections and the encoders that the store opened.
+        """Flush its collections, close the catalog and the encoders that the store opened.
 
         Committed data needs no closing to be safe.
         """
+        with self._lock:
+            opened = tuple(self._open.values())
+        try:
+            for collection in opened:
+                collection.flush()
+        finally:
+            self._close()
+
+    def _close(self) -> None:
         self._encoders.close()
         self._catalog.close()
 

@@ -9,9 +9,12 @@ from typing import Any, final
 from vecstore.catalog import IndexRecord
 from vecstore.encoders import Encoders
 from vecstore.indexing import IndexFiles
+from vecstore.lexical import DEFAULT_LANGUAGE, LexicalCache
 from vecstore.search.execute import PreparedPlan
+from vecstore.search.hybrid import DEFAULT_WEIGHT, Lexical
 from vecstore.search.plan import Execution, make_plan
 from vecstore.search.prepare import prepare
+from vecstore.search.request import checked_lexical
 from vecstore.snapshot import Snapshot
 from vecstore.translation import Translators
 
@@ -34,14 +37,24 @@ class OpenVersion:
         index_files: IndexFiles,
         indexes: tuple[IndexRecord, ...],
         encoders: Encoders,
+        lexical: LexicalCache,
     ) -> None:
         self.snapshot = snapshot
         self.indexes = indexes
         self.encoders = encoders
         self._translators = translators
         self._index_files = index_files
+        self._lexical = lexical
         self._lock = threading.Lock()
         self._plans: dict[Any, PreparedPlan] = {}
+
+    def words(self, texts: Sequence[str] | None, weight: float | None) -> Lexical | None:
+        """Return what makes words count in a search of this version; None if they do not."""
+        weight = checked_lexical(weight, default=DEFAULT_WEIGHT)
+        if texts is None or not weight:
+            return None
+        index = self._lexical.of(self.snapshot, language=DEFAULT_LANGUAGE)
+        return Lexical(index=index, texts=texts, weight=weight)
 
     def prepared(
         self,

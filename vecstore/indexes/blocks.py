@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from vecstore.errors import DimensionMismatchError, InvalidVectorsError, UnpairedRowsError
 
-__all__ = ["Block", "BlockMetric", "Tile", "block_dim", "tiles"]
+__all__ = ["Block", "BlockMetric", "Tile", "block_dim", "gather_rows", "tiles"]
 
 BlockMetric = Literal["ip", "l2"]
 """What a kernel computes. Cosine is ``ip`` over unit vectors."""
@@ -182,6 +182,36 @@ def tiles(
                 filled = 0
     if filled and buffer is not None:
         yield Tile(row_ids=ids[:filled], vectors=buffer[:filled])
+
+
+def gather_rows(
+    blocks: Sequence[Block], row_ids: NDArray[np.int64], dim: int
+) -> NDArray[np.float32]:
+    """Return the vectors of named rows, which must be kept in blocks of ascending row ids.
+
+    Parameters
+    ----------
+    row_ids : ndarray of shape (n,), int64
+
+    Returns
+    -------
+    ndarray of shape (n, dim), float32
+        Zeros for rows that no block keeps.
+    """
+    gathered = np.zeros((len(row_ids), dim), dtype=np.float32)
+    for block in blocks:
+        if not len(block):
+            continue
+        position = np.minimum(np.searchsorted(block.row_ids, row_ids), len(block) - 1)
+        here = block.row_ids[position] == row_ids
+        if block.keep is not None:
+            here &= block.keep[position]
+        wanted = np.flatnonzero(here)
+        if len(wanted):
+            found = np.empty((len(wanted), dim), dtype=np.float32)
+            _gather(block, position[wanted], found)
+            gathered[wanted] = found
+    return gathered
 
 
 def _mapped(block: Block, keep: NDArray[np.bool_] | None, rows: int | None) -> Iterator[Tile]:

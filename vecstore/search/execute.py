@@ -4,23 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, final
+from functools import cached_property, reduce
+from operator import or_
+from typing import Any, TypeVar, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.indexes.base import Index
+from vecstore.indexes.blocks import gather_rows
 from vecstore.indexes.exact import Block, exact_search
 from vecstore.rows import RowSet
 from vecstore.search.plan import Plan, Source
 from vecstore.search.scoring import Answer, merge, rank_shortlist, score_table
 from vecstore.search.views import View, unit_rows
 from vecstore.snapshot import Snapshot
-from vecstore.spaces import Space
+from vecstore.spaces import KernelMetric, Space
 from vecstore_translators import Translator
 from vecstore_translators.calibration import ScoreCalibration
 
-__all__ = ["OpenSource", "PreparedPlan", "Reference", "masked"]
+__all__ = ["OpenSource", "PreparedPlan", "Queries", "Reference", "masked"]
+
+T = TypeVar("T")
 
 # A filtered source this small is cheaper to scan than to search through an index, and exact.
 SCAN_BELOW = 10_000
@@ -68,6 +73,8 @@ class OpenSource:
         A query-side map that may replace the transposed map in a rescored shortlist.
     reference : Reference or None
         Brings the scores to the scale of the ranking space, where they are not on it.
+    offset : float
+        Learned for the route; added to its scores.
     """
 
     source: Source
@@ -79,20 +86,53 @@ class OpenSource:
     translator: Translator | None = None
     shortlister: Translator | None = None
     reference: Reference | None = None
+    offset: float = 0.0
 
     def search(self, queries: Queries, k: int, allowed: RowSet | None) -> Found:
         """Return the k best rows of this source by the score of its view."""
         return self.nearest(self.view.queries(self._own_queries(queries)), k, allowed)
 
     def calibrated(
-        self, scores: NDArray[np.float32], queries: Queries, target: Space
+        self, scores: NDArray[np.float32], queries: Queries, target: Space, *, alone: bool
     ) -> NDArray[np.float32]:
-        """Bring this source's scores to the scale of the ranking space."""
-        if self.reference is None:
+        """Bring this source's scores to the scale of the ranking space.
+
+        A route's learned offset is always added, so that a score means the same before,
+        during and after a migration. Scores of another kind are left as they are where no
+        other source is there to be compared with.
+        """
+        if self.offset:
+            scores = scores + np.float32(self.offset)
+        if self.reference is None or alone:
             return scores
-        own = score_table(self._own_queries(queries), self.reference.own, self.source.space.space)
-        wanted = score_table(queries[target.name], self.reference.wanted, target)
+        metric = self.source.space.space.kernel_metric
+        own = score_table(self._own_queries(queries), self.reference.own, metric)
+        wanted = score_table(queries[target.name], self.reference.wanted, target.kernel_metric)
         return ScoreCalibration.fit(own, wanted)(scores)
+
+    def scored_queries(self, queries: Queries, target: Space) -> NDArray[np.float32]:
+        """Return the queries in the form that :meth:`gather` gives vectors in."""
+        if self.source.execution == "rescore":
+            return queries[target.name]
+        return self.view.queries(self._own_queries(queries))
+
+    def scored_metric(self, target: Space) -> KernelMetric:
+        """Return the kernel that compares the two."""
+        return target.kernel_metric if self.source.execution == "rescore" else self.view.metric
+
+    def gather(self, row_ids: NDArray[np.int64], target: Space) -> NDArray[np.float32]:
+        """Return the vectors by which some of this source's rows are scored.
+
+        Parameters
+        ----------
+        row_ids : ndarray of shape (n,), int64
+        """
+        vectors = gather_rows(self.blocks, row_ids, self.view.dim)
+        if self.source.execution == "rescore":
+            assert self.translator is not None
+            vectors = self.translator.translate(vectors)
+            return unit_rows(vectors) if target.normalised else vectors
+        return vectors
 
     def _own_queries(self, queries: Queries) -> NDArray[np.float32]:
         own = queries[self.source.query_space]
@@ -148,8 +188,20 @@ class PreparedPlan:
     ) -> None:
         self.plan = plan
         self.snapshot = snapshot
-        self._sources = tuple(sources)
+        self.sources = tuple(sources)
         self._rescore_depth = rescore_depth
+        self._kept: dict[Any, Any] = {}
+
+    @cached_property
+    def served(self) -> RowSet:
+        """The rows of all sources."""
+        return reduce(or_, (s.source.rows for s in self.sources), RowSet.of([]))
+
+    def kept(self, key: object, make: Callable[[], T]) -> T:
+        """Return what was made under a key, making it once; for what searches derive of a plan."""
+        if key not in self._kept:
+            self._kept[key] = make()
+        return self._kept[key]  # type: ignore[no-any-return]
 
     def search(self, queries: Queries, k: int, allowed: RowSet | None) -> Answer:
         """Return the k best rows over all sources.
@@ -162,14 +214,13 @@ class PreparedPlan:
             Rows that pass the filter; None for all.
         """
         answers = []
-        for number, source in enumerate(self._sources):
+        for number, source in enumerate(self.sources):
             if source.source.execution == "rescore":
                 scores, row_ids = self._rescored(source, queries, k, allowed)
             else:
                 scores, row_ids = source.search(queries, k, allowed)
-            if len(self._sources) > 1:
-                # A source alone is the single-space answer and keeps its scores untouched.
-                scores = source.calibrated(scores, queries, self.plan.target.space)
+            alone = len(self.sources) == 1
+            scores = source.calibrated(scores, queries, self.plan.target.space, alone=alone)
             answers.append(Answer.of_source(number, scores, row_ids))
         return merge(answers or [_nothing(queries, k)], k)
 
@@ -177,23 +228,20 @@ class PreparedPlan:
         self, source: OpenSource, queries: Queries, k: int, allowed: RowSet | None
     ) -> Found:
         """Shortlist from the untouched source space, then score the shortlist by the map."""
-        assert source.translator is not None
         target = self.plan.target.space
         own = queries[target.name]
         depth = max(self._rescore_depth or max(MIN_RESCORE_DEPTH, RESCORE_FACTOR * k), k)
         if source.shortlister is not None:
             pulled = source.mapped_queries(own, source.shortlister)
         else:
+            assert source.translator is not None
             pulled = _transposed(source.translator, own, source.view)
         _, shortlist = source.nearest(pulled, depth, allowed)
         rows = np.unique(shortlist[shortlist >= 0])
         if not len(rows):
             nothing = _nothing(queries, k)
             return nothing.scores, nothing.row_ids
-        vectors = self.snapshot.gather(source.source.space.space.name, rows)
-        translated = source.translator.translate(vectors)
-        if target.normalised:
-            translated = unit_rows(translated)
+        translated = source.gather(rows, target)
         scores, row_ids = rank_shortlist(own, shortlist, rows, translated, target)
         return scores[:, :k], row_ids[:, :k]
 

@@ -63,6 +63,14 @@ class Source:
             translators=tuple(t.id for t in self.route),
         )
 
+    @property
+    def offset(self) -> float:
+        """What was learned to be added to the scores of a direct forward map, 0.0 if nothing."""
+        if self.kind != "forward" or len(self.route) != 1:
+            return 0.0
+        learned = self.route[0].report.get("offset")
+        return 0.0 if learned is None else float(learned)
+
     def describe(self) -> str:
         """Return one line for people."""
         if self.kind == "native":
@@ -71,6 +79,8 @@ class Source:
         families = ", ".join(f"{t.family} {t.id[:8]}" for t in self.route)
         what = "documents" if self.kind == "forward" else "query"
         how = f", {self.execution}" if self.execution else ""
+        if self.offset:
+            how += f", scores {self.offset:+.3f}"
         return f"{what} translated {path} by {families}{how}"
 
 
@@ -113,6 +123,7 @@ class Plan:
                     "rows": len(source.rows),
                     "route": [t.id for t in source.route],
                     "execution": source.execution,
+                    "offset": source.offset,
                     "index": self.indexes.get(number, "exact"),
                 }
                 for number, source in enumerate(self.sources)

@@ -67,6 +67,7 @@ def prepare(
                 translator=translator,
                 shortlister=_shortlister(source, plan, translator, snapshot, translators),
                 reference=_reference(source, plan.target.space.name, snapshot),
+                offset=source.offset,
             )
         )
     return PreparedPlan(plan, snapshot, opened, rescore_depth=rescore_depth)

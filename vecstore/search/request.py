@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
@@ -19,8 +20,11 @@ from vecstore.spaces import Space
 __all__ = [
     "MAX_K",
     "QueryVectors",
+    "checked_budget",
     "checked_count",
     "checked_depth",
+    "checked_lexical",
+    "checked_min_score",
     "checked_rescore_depth",
     "ranking_space",
 ]
@@ -181,6 +185,36 @@ def checked_texts(text: str | Sequence[str]) -> tuple[str, ...]:
 def checked_rescore_depth(depth: int | None) -> int | None:
     """Return the depth of a rescored shortlist, None for the default."""
     return None if depth is None else _positive(depth, "rescore_depth")
+
+
+def checked_budget(budget: int | None, depth: int | None) -> int | None:
+    """Return how many documents a cascade may embed for each query, None for all."""
+    if budget is None:
+        return None
+    if depth is None:
+        raise InvalidArgumentError("budget= limits a cascade; pass depth= too")
+    if isinstance(budget, bool) or not isinstance(budget, (int, np.integer)) or budget < 0:
+        raise InvalidArgumentError(f"expected budget to be an integer >= 0, got {budget!r}")
+    return int(budget)
+
+
+def checked_lexical(weight: float | None, *, default: float) -> float:
+    """Return the weight of words, 0.0 for none."""
+    return default if weight is None else _finite(weight, "lexical", least=0.0)
+
+
+def checked_min_score(score: float | None) -> float | None:
+    """Return the least score of a hit."""
+    return None if score is None else _finite(score, "min_score")
+
+
+def _finite(number: object, what: str, *, least: float = -math.inf) -> float:
+    """Return a real number that is neither NaN nor too small."""
+    real = isinstance(number, (int, float, np.integer, np.floating))
+    if not real or isinstance(number, bool) or not math.isfinite(number) or number < least:  # type: ignore[arg-type, operator]
+        bound = "" if least == -math.inf else f" >= {least:g}"
+        raise InvalidArgumentError(f"expected {what} to be a finite number{bound}, got {number!r}")
+    return float(number)  # type: ignore[arg-type]
 
 
 def _positive(number: object, what: str) -> int:

@@ -9,9 +9,9 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-from vecstore.spaces import Space
+from vecstore.spaces import KernelMetric, Space
 
-__all__ = ["Answer", "merge", "rank_shortlist", "score_table"]
+__all__ = ["Answer", "merge", "rank_shortlist", "score_rows", "score_table"]
 
 
 @final
@@ -57,12 +57,52 @@ def merge(answers: Sequence[Answer], k: int) -> Answer:
     )
 
 
+def score_rows(
+    queries: NDArray[np.float32],
+    wanted: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    vectors: NDArray[np.float32],
+    metric: KernelMetric,
+) -> NDArray[np.float32]:
+    """Score each query against its own rows.
+
+    Parameters
+    ----------
+    queries : ndarray of shape (nq, dim), float32
+    wanted : ndarray of shape (nq, m), int64
+        Row ids, -1 for none.
+    rows : ndarray of shape (r,), int64, ascending, r >= 1
+        All distinct rows that are wanted.
+    vectors : ndarray of shape (r, dim), float32
+        Row-aligned with ``rows``.
+
+    Returns
+    -------
+    ndarray of shape (nq, m), float32
+        Minus infinity where no row is wanted.
+    """
+    slots = np.minimum(np.searchsorted(rows, wanted), len(rows) - 1)
+    scores = np.empty(wanted.shape, dtype=np.float32)
+    # One small product per query: all rows against all queries would be nq times the work.
+    for number, query in enumerate(queries):
+        candidates = vectors[slots[number]]
+        if metric == "l2":
+            difference = candidates - query
+            scores[number] = -np.einsum("ij,ij->i", difference, difference)
+        else:
+            scores[number] = candidates @ query
+    scores[wanted < 0] = -np.inf
+    return scores
+
+
 def rank_shortlist(
     queries: NDArray[np.float32],
     shortlist: NDArray[np.int64],
     rows: NDArray[np.int64],
     vectors: NDArray[np.float32],
     space: Space,
+    *,
+    bonus: NDArray[np.float32] | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Order each query's shortlist by the space's score.
 
@@ -76,33 +116,27 @@ def rank_shortlist(
         The distinct rows of the shortlists.
     vectors : ndarray of shape (m, dim), float32
         Row-aligned with ``rows``.
+    bonus : ndarray of shape (nq, depth), float32, optional
+        Added to the scores before they are ordered.
 
     Returns
     -------
     scores, row_ids : ndarray of shape (nq, depth)
         Descending; ties by ascending row id.
     """
-    slots = np.minimum(np.searchsorted(rows, shortlist), len(rows) - 1)
-    scores = np.empty(shortlist.shape, dtype=np.float32)
-    # One small product per query: all rows against all queries would be nq times the work.
-    for number, query in enumerate(queries):
-        candidates = vectors[slots[number]]
-        if space.metric == "l2":
-            difference = candidates - query
-            scores[number] = -np.einsum("ij,ij->i", difference, difference)
-        else:
-            scores[number] = candidates @ query
-    scores[shortlist < 0] = -np.inf
+    scores = score_rows(queries, shortlist, rows, vectors, space.kernel_metric)
+    if bonus is not None:
+        scores += bonus
     order = np.lexsort((shortlist, -scores), axis=1)
     return np.take_along_axis(scores, order, axis=1), np.take_along_axis(shortlist, order, axis=1)
 
 
 def score_table(
-    queries: NDArray[np.float32], vectors: NDArray[np.float32], space: Space
+    queries: NDArray[np.float32], vectors: NDArray[np.float32], metric: KernelMetric
 ) -> NDArray[np.float32]:
     """Return all scores of a few vectors, ndarray of shape (queries, vectors), float32."""
     products: NDArray[np.float32] = queries @ vectors.T
-    if space.metric != "l2":
+    if metric != "l2":
         return products
     squares = np.einsum("ij,ij->i", queries, queries)[:, None]
     products *= 2

@@ -66,6 +66,13 @@ class DataRoot(ABC):
         """Return the content of a cache file, which its reader must verify; None if absent."""
 
     @abstractmethod
+    def cache_folder(self, path: str) -> Path | None:
+        """Return a local folder for a cache whose files a library manages; None if there is none.
+
+        It may not exist yet.
+        """
+
+    @abstractmethod
     def remove_tree(self, path: str) -> None:
         """Delete a folder and all below it; missing is fine."""
 
@@ -157,6 +164,10 @@ class LocalRoot(DataRoot):
             return pa.memory_map(str(self._resolve(path))).read_buffer()
         except OSError:  # an empty file cannot be mapped and is no cache either
             return None
+
+    def cache_folder(self, path: str) -> Path | None:
+        """See :meth:`DataRoot.cache_folder`."""
+        return self._resolve(path)
 
     def remove_tree(self, path: str) -> None:
         """See :meth:`DataRoot.remove_tree`."""

@@ -1,0 +1,136 @@
+"""LexicalCache: BM25 indexes of a collection, brought up to date when a search needs one.
+
+A cache like every index: it can be deleted at any time and is made again. tantivy commits
+atomically and counts document frequencies over all its segments, so new items are added
+without building anything anew. Rows are only ever added; whoever searches says which of them
+live. Which rows an index holds is read from the index itself: nothing beside it can disagree.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import final
+
+import numpy as np
+import tantivy
+from numpy.typing import NDArray
+
+from vecstore.lexical.index import LexicalIndex
+from vecstore.lexical.schema import BODY, FORMAT, ROW, open_index
+from vecstore.rows import RowSet
+from vecstore.snapshot import Snapshot
+
+__all__ = ["LexicalCache"]
+
+_BATCH_ROWS = 10_000
+_WRITER_BYTES = 64 << 20
+_LOCK_PATIENCE_S = 60.0
+_LOCK_PAUSE_S = 0.02
+
+
+@final
+class LexicalCache:
+    """Opens the lexical indexes of one collection, one for each language. Thread-safe.
+
+    Parameters
+    ----------
+    folder : Path or None
+        Of the collection's lexical indexes; None keeps them in memory.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._open: dict[str, _OpenIndex] = {}
+
+    def of(self, snapshot: Snapshot, *, language: str) -> LexicalIndex:
+        """Return an index that holds every live document of a snapshot."""
+        with self._lock:
+            opened = self._open.get(language)
+            if opened is None:
+                folder = None if self._folder is None else self._folder / f"{language}-{FORMAT}"
+                opened = self._open[language] = _OpenIndex(folder, language)
+            return opened.of(snapshot)
+
+
+@final
+class _OpenIndex:
+    """An index on disk or, where the disk refuses, in memory."""
+
+    def __init__(self, folder: Path | None, language: str) -> None:
+        self._folder = folder
+        self._language = language
+        self._known: LexicalIndex | None = None
+        self._in_memory = open_index(None, language)
+
+    def of(self, snapshot: Snapshot) -> LexicalIndex:
+        """Return the index with the live rows that were missing added."""
+        known = self._known
+        if known is None or len(snapshot.live - known.rows):
+            known = self._known = self._current(snapshot)
+        return known
+
+    def _current(self, snapshot: Snapshot) -> LexicalIndex:
+        if self._folder is not None:
+            try:
+                return self._caught_up(snapshot)
+            except (OSError, ValueError):
+                # Damaged perhaps: what can be made again is made again.
+                shutil.rmtree(self._folder, ignore_errors=True)
+            try:
+                return self._caught_up(snapshot)
+            except (OSError, ValueError):
+                # Full or read-only: this process keeps its own, and no search fails for it.
+                self._folder = None
+        return self._caught_up(snapshot)
+
+    def _caught_up(self, snapshot: Snapshot) -> LexicalIndex:
+        """Open the index and add what is missing; begin anew when most of it is dead."""
+        opened = self._opened()
+        found = LexicalIndex(opened, language=self._language)
+        if not len(snapshot.live - found.rows):
+            return found
+        writer = _writer(opened)
+        # Another process may have added rows while this one waited for the lock.
+        opened.reload()
+        known = LexicalIndex(opened, language=self._language).rows
+        if len(known - snapshot.live) > len(snapshot.live):
+            writer.delete_all_documents()
+            known = RowSet.of([])
+        for row, document in _documents(snapshot, (snapshot.live - known).to_array()):
+            # An item without a document has no words, but is not looked for again.
+            writer.add_document(tantivy.Document(**{ROW: row, BODY: document or ""}))
+        writer.commit()
+        writer.wait_merging_threads()
+        opened.reload()
+        return LexicalIndex(opened, language=self._language)
+
+    def _opened(self) -> tantivy.Index:
+        if self._folder is None:
+            return self._in_memory
+        self._folder.mkdir(parents=True, exist_ok=True)
+        return open_index(str(self._folder), self._language)
+
+
+def _writer(index: tantivy.Index) -> tantivy.IndexWriter:
+    """Return the index's only writer, waiting for another process's to finish."""
+    deadline = time.monotonic() + _LOCK_PATIENCE_S
+    while True:
+        try:
+            return index.writer(_WRITER_BYTES)
+        except ValueError as error:
+            if "LockBusy" not in str(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(_LOCK_PAUSE_S)
+
+
+def _documents(snapshot: Snapshot, row_ids: NDArray[np.int64]) -> Iterator[tuple[int, str | None]]:
+    """Read documents batch by batch."""
+    for start in range(0, len(row_ids), _BATCH_ROWS):
+        part = row_ids[start : start + _BATCH_ROWS]
+        documents = snapshot.items(part, ["document"]).column("document").to_pylist()
+        yield from zip(part.tolist(), documents, strict=True)
