@@ -15,7 +15,7 @@ from vecstore.catalog import TranslatorRecord
 from vecstore.snapshot import Snapshot
 from vecstore.spaces import Space
 from vecstore.storage.root import DataRoot
-from vecstore.translation import gather_pairs
+from vecstore.translation import Pairs, gather_pairs
 from vecstore_translators import (
     Interval,
     Selection,
@@ -24,6 +24,7 @@ from vecstore_translators import (
     get_family,
     select_translator,
 )
+from vecstore_translators.offset import MIN_QUERIES, score_offset
 
 __all__ = ["Fit", "TranslatorReport", "fit_pairs", "store_fit"]
 
@@ -141,6 +142,7 @@ def fit_pairs(
     measured = {
         "pairs": selection.n_pairs,
         "side": side,
+        "offset": _offset(selection, pairs, queries, new, seed=seed),
         "overlap": [selection.quality.mean, selection.quality.low, selection.quality.high],
         "fingerprints": [space.fingerprint for space in spaces],
     }
@@ -192,6 +194,22 @@ def _families(
     if isinstance(families, (str, TranslatorFamily)):
         families = [families]
     return [get_family(f) if isinstance(f, str) else f for f in families]
+
+
+def _offset(
+    selection: Selection,
+    pairs: Pairs,
+    queries: NDArray[np.float32] | None,
+    new: Space,
+    *,
+    seed: int,
+) -> float | None:
+    """Learn the route's offset from real queries; None without enough of them."""
+    if selection.side != "documents" or queries is None or len(queries) < MIN_QUERIES:
+        return None
+    tuned = next(c.tuned for c in selection.candidates if c.family == selection.family)
+    asked = new.prepare_queries(queries)
+    return score_offset(tuned, pairs.X, pairs.Y, asked, metric=new.metric, seed=seed)
 
 
 def _card(space: Space) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from vecstore_translators.identity import Identity
 from vecstore_translators.kernel import Kernel, KernelTranslator
 from vecstore_translators.low_rank import LowRank
 from vecstore_translators.mlp import Mlp, MlpTranslator
+from vecstore_translators.offset import score_offset
 from vecstore_translators.powers import Powered, SignedPower
 from vecstore_translators.prediction import QualityPrediction, predict_quality
 from vecstore_translators.procrustes import Procrustes
@@ -83,6 +84,7 @@ __all__ = [
     "measure_chain",
     "measure_drift",
     "predict_quality",
+    "score_offset",
     "select_translator",
     "unit_rows",
 ]
