@@ -21,7 +21,7 @@ from vecstore.search.execute import PreparedPlan, Queries
 from vecstore.search.pointwise import score_spread, scored
 from vecstore.search.scoring import Answer
 
-__all__ = ["DEFAULT_WEIGHT", "Lexical", "Shortlist", "shortlist"]
+__all__ = ["DEFAULT_WEIGHT", "Candidates", "Lexical", "Shortlist", "candidates", "shortlist"]
 
 DEFAULT_WEIGHT = 6.0
 """On the debian data 4 to 10 are within 0.005 nDCG@10 of the best for native vectors and within
@@ -57,6 +57,37 @@ class Shortlist:
     bonus: NDArray[np.float32] | None = None
 
 
+@final
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Candidates:
+    """Rows found by vectors or by words, with both scores of each.
+
+    Attributes
+    ----------
+    answer : Answer
+        Vector scores, in no order; row id -1 and minus infinity for no row.
+    words : ndarray of shape (nq, m), float32
+        What words add at a weight of 1.
+    """
+
+    answer: Answer
+    words: NDArray[np.float32]
+
+    def ranked(self, k: int, *, weight: float) -> Shortlist:
+        """Return the k best by both scores; ties by ascending row id."""
+        bonus = np.float32(weight) * self.words
+        scores = self.answer.scores + bonus
+        order = np.lexsort((self.answer.row_ids, -scores), axis=1)[:, :k]
+        return Shortlist(
+            answer=Answer(
+                scores=np.take_along_axis(scores, order, axis=1),
+                row_ids=np.take_along_axis(self.answer.row_ids, order, axis=1),
+                origins=np.take_along_axis(self.answer.origins, order, axis=1),
+            ),
+            bonus=np.take_along_axis(bonus, order, axis=1),
+        )
+
+
 def shortlist(
     prepared: PreparedPlan,
     queries: Queries,
@@ -64,53 +95,46 @@ def shortlist(
     allowed: RowSet | None,
     lexical: Lexical | None,
 ) -> Shortlist:
-    """Return the k best rows of all sources, by vectors and, if given, by words.
-
-    Candidates are the best max(100, 3 k) by vectors and as many by words; every candidate gets
-    both scores.
-    """
+    """Return the k best rows of all sources, by vectors and, if given, by words."""
     if lexical is None:
         return Shortlist(answer=prepared.search(queries, k, allowed))
+    found = candidates(prepared, queries, k, allowed, lexical.index, lexical.texts)
+    return found.ranked(k, weight=lexical.weight)
+
+
+def candidates(
+    prepared: PreparedPlan,
+    queries: Queries,
+    k: int,
+    allowed: RowSet | None,
+    index: LexicalIndex,
+    texts: Sequence[str],
+) -> Candidates:
+    """Gather the best max(100, 3 k) rows by vectors and as many by words, and score all twice."""
     depth = max(_MIN_DEPTH, _DEPTH_FACTOR * k)
     near = prepared.search(queries, depth, allowed)
     served = prepared.served if allowed is None else prepared.served & allowed
-    hits = lexical.index.search(lexical.texts, depth, allowed=served)
+    hits = index.search(texts, depth, allowed=served)
     # Keys make "the same row of the same query" one comparison for the whole batch.
     near_keys, hit_keys = _keys(near.row_ids), _keys(hits.row_ids)
     in_both = np.isin(near_keys, hit_keys) & (near.row_ids >= 0)
-    words = np.where(
+    of_near = np.where(
         in_both,
         _look_up(near_keys, hit_keys, hits.scores),
-        lexical.index.score(lexical.texts, np.where(in_both, -1, near.row_ids)),
+        index.score(texts, np.where(in_both, -1, near.row_ids)),
     )
     only_words = np.where(np.isin(hit_keys, near_keys), -1, hits.row_ids)
     found = scored(prepared, queries, only_words)
-    by_words = np.concatenate([words, hits.scores], axis=1)
     scores = np.concatenate([near.scores, found.scores], axis=1)
-    best = np.where(hits.best > 0, hits.best, 1)
-    scale = lexical.weight * score_spread(prepared, queries) / best
-    bonus = np.where(np.isfinite(scores), by_words, 0) * scale[:, None]
-    return _best(
-        Answer(
-            scores=(scores + bonus).astype(np.float32),
+    words = np.concatenate([of_near, hits.scores], axis=1)
+    scale = score_spread(prepared, queries) / np.where(hits.best > 0, hits.best, 1)
+    return Candidates(
+        answer=Answer(
+            scores=scores,
             row_ids=np.concatenate([near.row_ids, only_words], axis=1),
             origins=np.concatenate([near.origins, found.origins], axis=1),
         ),
-        bonus.astype(np.float32),
-        k,
-    )
-
-
-def _best(answer: Answer, bonus: NDArray[np.float32], k: int) -> Shortlist:
-    """Keep the k best; ties by ascending row id."""
-    order = np.lexsort((answer.row_ids, -answer.scores), axis=1)[:, :k]
-    return Shortlist(
-        answer=Answer(
-            scores=np.take_along_axis(answer.scores, order, axis=1),
-            row_ids=np.take_along_axis(answer.row_ids, order, axis=1),
-            origins=np.take_along_axis(answer.origins, order, axis=1),
-        ),
-        bonus=np.take_along_axis(bonus, order, axis=1),
+        words=(np.where(np.isfinite(scores), words, 0) * scale[:, None]).astype(np.float32),
     )
 
 
