@@ -14,6 +14,7 @@ import vecstore
 from vecstore import Collection, CollectionVersion, Store
 from vecstore.errors import InvalidFilterError, NotFoundError
 from vecstore_cli.errors import Declined
+from vecstore_ingest import open_encoder
 
 __all__ = [
     "PAIR",
@@ -55,7 +56,7 @@ def opens_store(*, create: bool = False) -> Callable[[Callable[..., Any]], Calla
         @click.option("--data", metavar="FOLDER", help="Data root, if STORE is a database URL.")
         @functools.wraps(command)
         def opened(*args: Any, store: str, data: str | None, **kwargs: Any) -> Any:
-            with vecstore.open(store, data=data, create=create) as handle:
+            with vecstore.open(store, data=data, create=create, encoders=open_encoder) as handle:
                 return command(*args, store=handle, **kwargs)
 
         return opened

@@ -30,6 +30,7 @@ class Queries:
     Attributes
     ----------
     vectors : array_like of shape (dim,) or (n, dim), or dict of space name to such arrays
+        None where the queries are texts.
     names : sequence of str, or None
     """
 

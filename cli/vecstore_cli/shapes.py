@@ -17,6 +17,7 @@ _SPACE: Final = {
     "model": "text or null",
     "revision": "text or null",
     "supersedes": "name of a space or null",
+    "encoder": "address of the encoder that embeds texts for it, or null",
     "generation": "integer from 1",
     "native": "items with a native vector",
     "coverage": "share of items with a native vector, 0 to 1",

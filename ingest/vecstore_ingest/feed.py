@@ -130,6 +130,7 @@ class Feed:
             spaces=self._spaces,
             space=self._space,
             untyped=reader.untyped,
+            embed=not self._adding,
         )
         if self._adding and len(resolved.vectors) != 1:
             found = [vector.column for vector in resolved.vectors]

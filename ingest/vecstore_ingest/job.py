@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal, final, get_args
 
 from vecstore import Collection
-from vecstore.errors import IngestError, InvalidArgumentError
+from vecstore.errors import EncoderError, IngestError, InvalidArgumentError
 from vecstore_ingest.feed import Feed
 from vecstore_ingest.formats import open_reader, with_format
 from vecstore_ingest.formats.reader import START, Position, Reader, Source
@@ -96,7 +96,8 @@ def ingest(
     mapping : ColumnMapping, optional
         Which column is what; what it leaves out is found by name.
     space : str, optional
-        Where vectors go whose column is not named like a space.
+        Where vectors go whose column is not named like a space. Documents without a column of
+        vectors are embedded by its encoder, or by that of the newest generation.
     format : str, optional
         A name of ``FORMATS``, for all files; by default their extensions decide.
     batch_rows : int, optional
@@ -129,6 +130,8 @@ def ingest(
         bad; names file, row and column, and how many rows are committed.
     InvalidArgumentError
         An option is outside its domain.
+    EncoderError
+        The encoder of the space failed; the job can go on later.
     """
     many = [sources] if isinstance(sources, (str, PathLike, Source)) else list(sources)
     files = [with_format(_as_source(source, format)) for source in many]
@@ -172,6 +175,7 @@ def ingest(
         mode=mode,
         on_existing=on_existing,
         skip=on_error == "skip",
+        space=space,
     )
     report = _Job(files, feed, settler, progress).run()
     collection.clear_checkpoint(name)
@@ -260,6 +264,11 @@ class _Job:
         except IngestError as error:
             written = self._settler.state.written
             raise IngestError(f"{error}. {written} rows of this job are committed") from error
+        except EncoderError as error:
+            written = self._settler.state.written
+            raise EncoderError(
+                f"{error}. {written} rows of this job are committed; run it again to go on"
+            ) from error
         finally:
             self._settler.close()
         state = self._settler.state

@@ -46,7 +46,10 @@ class VectorColumn:
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolved:
-    """A mapping held against the columns of one file."""
+    """A mapping held against the columns of one file.
+
+    ``embed`` says that the file has documents and no vectors, and an encoder may make these.
+    """
 
     id: str
     vectors: tuple[VectorColumn, ...]
@@ -56,6 +59,7 @@ class Resolved:
     renamed: Mapping[str, str]
     types: Mapping[str, pa.DataType]
     inferred: frozenset[str] = frozenset()
+    embed: bool = False
 
     def metadata(self, names: Sequence[str]) -> dict[str, str]:
         """Return the metadata columns among a chunk's columns: name in the file -> name stored."""
@@ -120,6 +124,7 @@ class ColumnMapping:
         spaces: Mapping[str, Space],
         space: str | None = None,
         untyped: bool = False,
+        embed: bool = False,
     ) -> Resolved:
         """Hold the mapping against the first rows of a file.
 
@@ -132,6 +137,8 @@ class ColumnMapping:
             collection's only space.
         untyped : bool
             Every column is text, and the types of metadata are found here.
+        embed : bool
+            Documents may be embedded where there is no column of vectors.
 
         Raises
         ------
@@ -153,8 +160,11 @@ class ColumnMapping:
                 f"{file}: expected an id column {self.id or ' or '.join(ID_NAMES)!r}; {found}; "
                 "name it with mapping.id"
             )
-        vectors = self._vectors(batch, file=file, found=found, spaces=spaces, space=space)
         document = None if self.document == "" else _one(self.document, DOCUMENT_NAMES, names)
+        embed = embed and document is not None and self.vectors is None
+        vectors = self._vectors(
+            batch, file=file, found=found, spaces=spaces, space=space, optional=embed
+        )
         if self.document and document is None:
             raise IngestError(f"{file}: expected a document column {self.document!r}; {found}")
         taken = {identifier, *self.exclude, *(c for v in vectors for c in v.columns)}
@@ -168,6 +178,7 @@ class ColumnMapping:
             include=None if self.include is None else frozenset(self.include),
             renamed=dict(self.rename),
             types={name: _type(alias) for name, alias in self.types.items()},
+            embed=embed and not vectors,
         )
         metadata = resolved.metadata(names)
         self._refuse_misfits(batch, metadata, file=file)
@@ -184,6 +195,7 @@ class ColumnMapping:
         found: str,
         spaces: Mapping[str, Space],
         space: str | None,
+        optional: bool,
     ) -> tuple[VectorColumn, ...]:
         """Return where vectors are."""
         names = batch.schema.names
@@ -191,7 +203,10 @@ class ColumnMapping:
         chosen = self.vectors
         if chosen is None:
             target = space or (next(iter(spaces)) if len(spaces) == 1 else None)
-            chosen = _detect(batch, numbered, spaces, space, target, file=file, found=found)
+            wanted = None if optional else space
+            chosen = _detect(
+                batch, numbered, spaces, space, target, wanted=wanted, file=file, found=found
+            )
         columns = []
         for column, name in chosen.items():
             if name not in spaces:
@@ -251,10 +266,11 @@ def _detect(
     space: str | None,
     target: str | None,
     *,
+    wanted: str | None,
     file: str,
     found: str,
 ) -> dict[str, str]:
-    """Find vector columns by their names."""
+    """Find vector columns by their names; ``wanted`` is a space that must get one."""
     names = batch.schema.names
     by_space = {
         name: name
@@ -275,10 +291,10 @@ def _detect(
             or (prefix in _SHORT_VECTOR_NAMES and len(members) == dim)
         ]
     if not likely:
-        if space is None:
+        if wanted is None:
             return {}
         raise IngestError(
-            f"{file}: expected a column of vectors for space {space!r}; {found}; name it with "
+            f"{file}: expected a column of vectors for space {wanted!r}; {found}; name it with "
             "mapping.vectors"
         )
     if len(likely) > 1 or target is None:

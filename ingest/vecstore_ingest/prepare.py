@@ -26,7 +26,7 @@ class Prepared:
     """Good rows of a chunk as the store takes them, and its bad rows; both in file order.
 
     ``rows[i]`` is the file's number of good row i, and ``raw`` row ``source[i]`` is what the
-    file held.
+    file held. ``embed``: the documents came without vectors, for an encoder to make.
     """
 
     rows: NDArray[np.int64]
@@ -38,6 +38,7 @@ class Prepared:
     bad: tuple[BadRow, ...]
     raw: pa.RecordBatch
     source: NDArray[np.int64]
+    embed: bool = False
 
     def refused(self, index: int, reason: str) -> BadRow:
         """Return a good row that the store refused as a bad one."""
@@ -132,6 +133,7 @@ def prepare(
         bad=bad,
         raw=batch,
         source=kept,
+        embed=resolved.embed,
     )
 
 

@@ -22,6 +22,7 @@ from vecstore.errors import (
     InvalidMetadataError,
     InvalidVectorsError,
     NotFoundError,
+    UnsupportedOperationError,
 )
 from vecstore_ingest.formats.reader import BadRow, Chunk, Reader
 from vecstore_ingest.prepare import Prepared
@@ -43,6 +44,10 @@ _ROW_ERRORS = (
 )
 
 
+# A commit of documents that an encoder must embed first: what a killed job pays for again.
+_EMBEDDED_ROWS = 1024
+
+
 @final
 class Settler:
     """Writes the good rows of chunks and rejects the bad ones, keeping the job's state.
@@ -53,6 +58,8 @@ class Settler:
         Name of the checkpoint.
     skip : bool
         Go on after a bad row; otherwise it ends the job.
+    space : str or None
+        Whose encoder embeds documents that come without vectors; by default the newest one's.
     """
 
     def __init__(
@@ -64,6 +71,7 @@ class Settler:
         mode: Mode,
         on_existing: OnExisting,
         skip: bool,
+        space: str | None,
     ) -> None:
         self._collection = collection
         self._job = job
@@ -71,6 +79,7 @@ class Settler:
         self._mode = mode
         self._on_existing = on_existing
         self._skip = skip
+        self._space = space
         self._pending: list[BadRow] = []
         path = state.rejects_path
         self._rejects = Rejects(None if path is None else Path(path), state.rejects)
@@ -99,11 +108,28 @@ class Settler:
         if bad and not self._skip:
             until = bad[0].row
             last = int(np.searchsorted(prepared.rows, until))
-            self._write(index, reader, chunk, prepared, first, last, until)
+            self._write_all(index, reader, chunk, prepared, first, last, until)
             raise _row_error(reader, bad[0])
         self._pending = bad
-        self._write(index, reader, chunk, prepared, first, len(prepared.rows), chunk.end.row)
+        self._write_all(index, reader, chunk, prepared, first, len(prepared.rows), chunk.end.row)
         self._reject(reader, chunk.end.row)
+
+    def _write_all(
+        self,
+        index: int,
+        reader: Reader,
+        chunk: Chunk,
+        prepared: Prepared,
+        first: int,
+        last: int,
+        until: int,
+    ) -> None:
+        """Commit good rows at once, or step by step where each step costs an encoder's time."""
+        step = _EMBEDDED_ROWS if prepared.embed else max(last - first, 1)
+        for begin in range(first, last, step):
+            end = min(begin + step, last)
+            border = until if end == last else int(prepared.rows[end])
+            self._write(index, reader, chunk, prepared, begin, end, border)
 
     def _write(
         self,
@@ -137,6 +163,13 @@ class Settler:
         rows = slice(first, last)
         try:
             self._commit(prepared, rows, Checkpoint(job=self._job, state=state.to_dict()))
+        except UnsupportedOperationError as error:
+            self._rejects.rollback(mark)
+            names = ", ".join(map(repr, prepared.raw.schema.names))
+            raise IngestError(
+                f"{reader.source.path}: expected a column of vectors, or a space whose encoder "
+                f"embeds the documents; the columns are {names}, and {error}"
+            ) from error
         except _ROW_ERRORS as error:
             self._rejects.rollback(mark)
             self._pending = pending
@@ -182,7 +215,10 @@ class Settler:
             taken = pa.array(np.arange(rows.start, rows.stop)[chosen])
             self._collection.upsert(
                 ids=prepared.ids.take(taken),
-                vectors={s: prepared.vectors[s][picked] for s in spaces} or None,
+                vectors=None
+                if prepared.embed
+                else {s: prepared.vectors[s][picked] for s in spaces},
+                space=self._space if prepared.embed else None,
                 documents=None if texts is None else texts.take(taken),
                 metadata=None if table is None else table.take(taken),
                 checkpoint=checkpoint if number == max(len(groups), 1) - 1 else None,

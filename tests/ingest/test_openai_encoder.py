@@ -299,7 +299,7 @@ def test_a_space_embeds_through_its_address_when_the_store_is_opened_again(
         docs = store.collection("docs")
         assert docs.spaces["v"].space.encoder == made.address
         before = len(server.bodies)
-        hits = docs.search(text="text 3", k=5)
+        hits = docs.search(text="text 3", k=5, lexical=0)
         assert len(server.bodies) == before + 1  # no request to find the dimension again
         assert server.bodies[-1]["input"] == ["query: & more?text 3"]
         query = expected(["query: & more?text 3"])[0]

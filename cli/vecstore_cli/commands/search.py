@@ -15,6 +15,7 @@ from vecstore_cli.options import (
     collection_option,
     examples,
     json_option,
+    lines_of_stdin,
     opens_store,
     version_of,
     where_option,
@@ -35,6 +36,7 @@ _COLUMNS = ["query", "rank", "id", "score", "provenance", "space", "document"]
         "vecstore search shop.vecstore --space v2 --vector-file queries.npy --execution fold",
         "echo '[0.1, 0.7, 0.2]' | vecstore search shop.vecstore --space v1 --vector-file -",
         "vecstore search shop.vecstore --space v2 --explain",
+        "vecstore search shop.vecstore --space v2 --like p7 --text 'product 7'",
     )
 )
 @opens_store()
@@ -52,6 +54,11 @@ _COLUMNS = ["query", "rank", "id", "score", "provenance", "space", "document"]
 @click.option(
     "--like", metavar="ID", help="The stored vector of this item is the query; it finds itself."
 )
+@click.option(
+    "--text", "texts", multiple=True, metavar="TEXT",
+    help="A query in words, embedded by the encoder of the space unless a vector is given too. "
+    "Repeatable; - is a query on each line of standard input.",
+)  # fmt: skip
 @click.option("--space", metavar="SPACE", help="Space of the query vectors, and to rank in.")
 @click.option(
     "-k", "--k", "--limit", "k", type=int, default=10, show_default=True, help="Hits per query."
@@ -74,6 +81,7 @@ def search(
     vector: str | None,
     vector_file: str | None,
     like: str | None,
+    texts: tuple[str, ...],
     space: str | None,
     k: int,
     where: Where | None,
@@ -90,8 +98,10 @@ def search(
     of the item's vector, document. JSON also has distance, translators and metadata.
     """
     given = [value for value in (vector, vector_file, like) if value is not None]
-    if len(given) > 1 or (not given and not explain):
-        raise click.UsageError("say what to search for: one of --vector, --vector-file or --like")
+    if len(given) > 1 or not (given or texts or explain):
+        raise click.UsageError(
+            "say what to search for: one of --vector, --vector-file and --like, or --text"
+        )
     version = version_of(store, collection, at)
     how: dict[str, Any] = {"execution": execution, "allow_partial": allow_partial}
     queries = None
@@ -103,11 +113,23 @@ def search(
         # Without --space the library says which space it ranks in.
         space = space or version.explain(**how).target.space.name
         queries = vector_of_item(version, like, space)
+    elif texts:
+        queries = Queries(vectors=None)
+    text = None
+    if texts:
+        words = lines_of_stdin(texts)
+        text = words[0] if len(texts) == len(words) == 1 else words
     if explain or queries is None:
         _explain(version, queries, space=space, how=how, as_json=as_json)
         return
     result = version.search(
-        queries.vectors, space=space, k=k, where=where, rescore_depth=rescore_depth, **how
+        queries.vectors,
+        text=text,
+        space=space,
+        k=k,
+        where=where,
+        rescore_depth=rescore_depth,
+        **how,
     )
     _show(version, result, queries, as_json=as_json)
 

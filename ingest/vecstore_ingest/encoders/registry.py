@@ -93,7 +93,12 @@ def open_encoder(address: str, **options: Any) -> Encoder:
         )
     factory = _factory(parsed.scheme)
     written = {name: text for name, text in parsed.options.items() if name not in options}
-    return factory(parsed.name, **_typed(factory, parsed, written), **options)
+    arguments = _typed(factory, parsed, written) | options
+    try:
+        inspect.signature(factory).bind(parsed.name, **arguments)
+    except TypeError as error:
+        raise InvalidArgumentError(f"an encoder of scheme {parsed.scheme!r}: {error}") from error
+    return factory(parsed.name, **arguments)
 
 
 def _factory(scheme: str) -> Factory:
