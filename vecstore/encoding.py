@@ -23,7 +23,7 @@ class Encoder(Protocol):
     """Anything that turns texts into vectors of one space.
 
     An attribute ``address``, a ``scheme:name`` under which an encoder registry opens the same
-    encoder again, is welcome; a space remembers it.
+    encoder again, is welcome; a space remembers it. Several threads may encode at a time.
 
     Attributes
     ----------

@@ -74,14 +74,14 @@ def test_plain_documents_and_words_need_no_vectors(
 def test_an_endpoint_that_refuses_ends_with_its_own_code(
     papers: None, run: Any, server: Any
 ) -> None:
-    server.always = lambda body: Reply(status=400, body={"error": {"message": f"no, {KEY}"}})
+    server.always = lambda body: Reply(status=403, body={"error": {"message": f"no, {KEY}"}})
     for line in (
         ("search", SHOP, "-c", "papers", "--text", "x"),
         ("ingest", SHOP, "papers.jsonl", "-c", "papers"),
     ):
         result = run(*line)
         assert result.exit_code == 7
-        assert "HTTP 400: no, ***" in result.stderr
+        assert "HTTP 403: no, ***" in result.stderr
         assert KEY not in result.output
 
 

@@ -117,6 +117,19 @@ def test_each_step_of_embedding_is_committed_and_a_failed_job_goes_on_there(
     assert_embedded(docs, range(N))
 
 
+def test_a_text_that_the_endpoint_refuses_is_a_bad_row(docs, file, server):
+    server.always = lambda body: (
+        Reply(status=400, body={"error": {"message": "too long"}})
+        if "text 9" in body["input"]
+        else Reply(body=answer(body))
+    )
+    with pytest.raises(IngestError, match=r"line 10.*too long.*9 rows"):
+        ingest(docs, file)
+    report = ingest(docs, file, on_error="skip")
+    assert (report.rows_written, report.rows_rejected) == (N - 1, 1)
+    assert_embedded(docs, [n for n in range(N) if n != 9])
+
+
 def test_a_text_that_the_encoder_does_not_know_is_a_bad_row(docs, file, tmp_path):
     known = [f"text {n}" for n in range(N) if n not in (4, 17)]
     vectors = np.array([embedding(text) for text in known], np.float32)

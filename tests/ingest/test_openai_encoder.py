@@ -183,7 +183,7 @@ def test_an_endpoint_that_stays_down_is_an_encoder_error(server, encoder_at):
 @pytest.mark.parametrize(
     ("reply", "said"),
     [
-        (Reply(status=400, body={"error": {"message": "too long"}}), "HTTP 400: too long"),
+        (Reply(status=403, body={"error": {"message": "not yours"}}), "HTTP 403: not yours"),
         (Reply(status=401, body={"error": "who are you"}), "VECSTORE_API_KEY_127_0_0_1"),
         (Reply(status=404, body="<html>"), "HTTP 404"),
         (Reply(status=307, headers={"Location": "http://localhost:1/"}, body={}), "HTTP 307"),
@@ -207,6 +207,23 @@ def test_what_no_waiting_helps_is_refused_at_once(server, encoder_at, reply, sai
     assert len(server.bodies) == 1
 
 
+def test_a_text_at_fault_is_found_among_the_others(server, encoder_at):
+    def picky(body):
+        long = any(len(text) > 10 for text in body["input"])
+        said = {"error": {"message": "maximum context length"}}
+        return Reply(status=400, body=said) if long else Reply(body=answer(body))
+
+    server.always = picky
+    encoder = encoder_at(dim=DIM)
+    with pytest.raises(InvalidArgumentError, match=r"of 20 characters.*maximum context length"):
+        encoder.encode_documents(["a", "b", "c" * 20, "d"])
+    server.always = lambda body: (
+        Reply(body=answer(body)) if len(body["input"]) < 3 else Reply(status=413, body={})
+    )
+    texts = list("abcdefgh")
+    np.testing.assert_array_equal(encoder.encode_documents(texts), expected(texts))
+
+
 def test_vectors_of_mixed_dimensions_are_refused(server, encoder_at):
     data = [{"index": 0, "embedding": [1.0] * 3}, {"index": 1, "embedding": [1.0] * 4}]
     server.script = [Reply(body={"data": data})]
@@ -215,7 +232,7 @@ def test_vectors_of_mixed_dimensions_are_refused(server, encoder_at):
 
 
 def test_after_a_failure_what_has_not_begun_is_not_asked(server, encoder_at):
-    server.script = [Reply(status=400, body={})]
+    server.script = [Reply(status=403, body={})]
     encoder = encoder_at(batch_size=1, concurrency=2, dim=DIM)
     with pytest.raises(EncoderError):
         encoder.encode_documents([f"text {n}" for n in range(200)])
@@ -235,7 +252,7 @@ def test_a_key_is_sent_and_shown_nowhere(server, encoder_at, monkeypatch, caplog
     echo = {"error": {"message": f"{'x' * 280} wrong key {KEY}"}}
     for reply in (
         Reply(status=401, body=echo),
-        Reply(status=400, body=f"{'x' * 50}{KEY}"),
+        Reply(status=403, body=f"{'x' * 50}{KEY}"),
         Reply(body=f"{'x' * 50}{KEY}"),
     ):
         server.always = lambda body, reply=reply: reply

@@ -15,15 +15,21 @@ from urllib.parse import urlsplit
 from vecstore.errors import EncoderError, InvalidArgumentError, MissingDependencyError
 from vecstore_ingest.encoders.patience import Pace, delay_before_retry, retry_after
 
-__all__ = ["DEFAULT_URL", "Endpoint", "checked_url", "key_variable"]
+__all__ = ["DEFAULT_URL", "ContentRefusedError", "Endpoint", "checked_url", "key_variable"]
 
 DEFAULT_URL: Final = "https://api.openai.com/v1"
 
 _RETRIED: Final = (408, 409, 425, 429, 500, 502, 503, 504)
+_ABOUT_CONTENT: Final = (400, 413, 422)
 # A quota that is used up is reported as 429 too, and no waiting helps.
 _FINAL_CODES: Final = ("insufficient_quota",)
 _LONGEST_WAIT = 120.0
 _SHOWN = 300
+
+
+@final
+class ContentRefusedError(EncoderError):
+    """The endpoint objects to what was sent, and may take less or other texts."""
 
 
 @final
@@ -89,9 +95,11 @@ class Endpoint:
 
         Raises
         ------
+        ContentRefusedError
+            The endpoint objects to the body.
         EncoderError
-            The endpoint refuses, answers something else than JSON, or fails or is not there at
-            every attempt.
+            It refuses for another reason, answers something else than JSON, or fails or is not
+            there at every attempt.
         """
         url = f"{self._base_url}{path}"
         attempt = 0
@@ -107,7 +115,9 @@ class Endpoint:
                     return self._json(response, url)
                 reason = f"HTTP {response.status_code}: {self._said(response)}".rstrip(": ")
                 if response.status_code not in _RETRIED or any(c in reason for c in _FINAL_CODES):
-                    raise EncoderError(f"{url} refused to embed: {reason}{self._hint(response)}")
+                    about = response.status_code in _ABOUT_CONTENT
+                    kind = ContentRefusedError if about else EncoderError
+                    raise kind(f"{url} refused to embed: {reason}{self._hint(response)}")
                 wait = retry_after(response.headers)
             attempt += 1
             if attempt >= self._attempts:

@@ -14,7 +14,13 @@ from numpy.typing import NDArray
 from vecstore import EncodingProfile
 from vecstore.errors import EncoderError, InvalidArgumentError
 from vecstore_ingest.encoders.address import Address
-from vecstore_ingest.encoders.endpoint import DEFAULT_URL, Endpoint, checked_url, key_variable
+from vecstore_ingest.encoders.endpoint import (
+    DEFAULT_URL,
+    ContentRefusedError,
+    Endpoint,
+    checked_url,
+    key_variable,
+)
 
 __all__ = ["OpenAIEncoder"]
 
@@ -191,6 +197,8 @@ class OpenAIEncoder:
         EncoderError
             The endpoint refuses, fails at every attempt, or answers with something else than
             one vector of this dimension for each text.
+        InvalidArgumentError
+            The endpoint refuses a text for what it is: too long, most often.
         """
         return self._encode(texts, self._profile.document_prompt)
 
@@ -235,7 +243,7 @@ class OpenAIEncoder:
         yield batch
 
     def _post(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Embed one batch."""
+        """Embed one batch; one that is refused goes in halves, until a single text is at fault."""
         body: dict[str, Any] = {
             "model": self._model,
             "input": list(texts),
@@ -243,7 +251,17 @@ class OpenAIEncoder:
         }
         if self._dimensions is not None:
             body["dimensions"] = self._dimensions
-        return self._vectors(self._endpoint.post("/embeddings", body), len(texts))
+        try:
+            answer = self._endpoint.post("/embeddings", body)
+        except ContentRefusedError as error:
+            if len(texts) == 1:
+                raise InvalidArgumentError(
+                    f"expected texts that {self._model!r} can embed, got one of {len(texts[0]):,} "
+                    f"characters, {texts[0][:40]!r}: {error}; shorten it or leave it out"
+                ) from error
+            half = len(texts) // 2
+            return np.concatenate([self._post(texts[:half]), self._post(texts[half:])])
+        return self._vectors(answer, len(texts))
 
     def _vectors(self, answer: Any, n: int) -> NDArray[np.float32]:
         """Check an answer and bring it into the order of the texts."""
