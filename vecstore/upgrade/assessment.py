@@ -31,7 +31,7 @@ class Cost:
     Attributes
     ----------
     documents : int
-        Before the first query is answered, the pairs of the fit included.
+        Before the first query is answered, beyond those that have a native vector already.
     documents_per_query : float
         While nothing of a query's shortlist has a native vector yet; falls as coverage grows.
     tokens : int
@@ -62,8 +62,8 @@ class UpgradeOption:
         Mean over the queries of the assessment's metric, with its 95 % interval.
     gain : Interval or None
         Paired difference to staying with the old model; None for that option itself.
-    lexical : bool
-        Whether words join the vectors.
+    weight : float or None
+        Of words, chosen on held-out queries; None if no words join the vectors.
     """
 
     name: OptionName
@@ -71,7 +71,7 @@ class UpgradeOption:
     quality: Interval
     gain: Interval | None
     cost: Cost
-    lexical: bool = False
+    weight: float | None = None
 
 
 @final
@@ -83,11 +83,14 @@ class Recommendation:
     ----------
     retention : float
         Its quality as a share of the full re-embed's, words included where they are.
+    weight : float or None
+        The weight of words it needs, ``lexical=`` in searches; None if it has no words.
     """
 
     option: OptionName
     reason: str
     retention: float
+    weight: float | None = None
 
 
 @final
@@ -176,13 +179,13 @@ class UpgradeAssessment:
             f"{self.source} -> {self.target} in {self.collection}: {self.items:,} items, "
             f"{self.pairs:,} pairs; {measure}@{self.k} of {self.queries:,} queries "
             f"({self.asked}) over {self.sample:,} documents",
-            f"  {'option':<28} {'quality':<24} {'embedded first':>14} {'per query':>9}",
+            f"  {'option':<36} {'quality':<24} {'embedded first':>14} {'per query':>9}",
         ]
         for option in self.options:
             marked = ">" if option.name == self.recommendation.option else " "
             share = option.cost.documents / max(self.items, 1)
             lines.append(
-                f"{marked} {option.title:<28} {option.quality!s:<24} {share:>14.1%} "
+                f"{marked} {option.title:<36} {option.quality!s:<24} {share:>14.1%} "
                 f"{option.cost.documents_per_query:>9.1f}"
             )
         lines.append(f"recommended: {self.option(self.recommendation.option).title}")
