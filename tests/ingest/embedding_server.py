@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import random
@@ -27,14 +28,20 @@ def embedding(text: str, dim: int = DIM) -> list[float]:
 def answer(body: dict[str, Any]) -> dict[str, Any]:
     """Return the right answer to a request."""
     dim = body.get("dimensions", DIM)
+    encoded = body.get("encoding_format") == "base64"
     return {
         "object": "list",
         "model": body["model"],
         "data": [
-            {"object": "embedding", "index": i, "embedding": embedding(text, dim)}
+            {"object": "embedding", "index": i, "embedding": _sent(embedding(text, dim), encoded)}
             for i, text in enumerate(body["input"])
         ],
     }
+
+
+def _sent(vector: list[float], encoded: bool) -> Any:
+    """Return a vector as the client asked for it."""
+    return base64.b64encode(np.array(vector, "<f4").tobytes()).decode() if encoded else vector
 
 
 @dataclass

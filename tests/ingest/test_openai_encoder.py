@@ -70,6 +70,15 @@ def test_texts_get_their_vectors_in_order_whatever_the_batches(server, encoder_a
     assert "dimensions" not in server.bodies[0]
 
 
+def test_numbers_are_read_as_well_as_base64(server, encoder_at):
+    texts = ["a", "b"]
+    asked = encoder_at().encode_documents(texts)
+    assert server.bodies[0]["encoding_format"] == "base64"
+    server.always = lambda body: Reply(body=answer(body | {"encoding_format": "float"}))
+    np.testing.assert_array_equal(encoder_at().encode_documents(texts), asked)
+    np.testing.assert_array_equal(asked, expected(texts))
+
+
 def test_a_batch_is_full_by_texts_or_by_characters(server, encoder_at):
     encoder = encoder_at(batch_size=3, batch_characters=10, concurrency=1, dim=DIM)
     encoder.encode_documents(["aaaa", "bbbb", "cccc", "d" * 25, "e", "f", "g", "h"])
@@ -193,6 +202,8 @@ def test_an_endpoint_that_stays_down_is_an_encoder_error(server, encoder_at):
         (Reply(body={"data": [{"index": 0}]}), "something else"),
         (Reply(body={"data": [{"embedding": [1.0]}]}), "something else"),
         (Reply(body={"data": [{"index": 0, "embedding": ["a", "b"]}]}), "something else"),
+        (Reply(body={"data": [{"index": 0, "embedding": "AAAA"}]}), "something else"),
+        (Reply(body={"data": [{"index": 0, "embedding": "no base64"}]}), "something else"),
         (Reply(body={"data": []}), "got 0 with indexes"),
         (Reply(body={"data": [{"index": 1, "embedding": [1.0]}]}), r"indexes \[1\]"),
         (Reply(body={"data": [{"index": 0, "embedding": []}]}), "one dimension"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import threading
 from collections.abc import Iterator, Sequence
@@ -247,7 +248,8 @@ class OpenAIEncoder:
         body: dict[str, Any] = {
             "model": self._model,
             "input": list(texts),
-            "encoding_format": "float",
+            # Read eight times as fast as numbers in JSON; who does not know it sends those.
+            "encoding_format": "base64",
         }
         if self._dimensions is not None:
             body["dimensions"] = self._dimensions
@@ -268,7 +270,7 @@ class OpenAIEncoder:
         try:
             data = sorted(answer["data"], key=lambda each: each["index"])
             numbers = [each["index"] for each in data]
-            rows = [np.asarray(each["embedding"], dtype=np.float32) for each in data]
+            rows = [_numbers(each["embedding"]) for each in data]
         except (TypeError, KeyError, ValueError) as error:
             raise EncoderError(
                 f"{self!r}: expected data with an index and an embedding of numbers for each of "
@@ -288,3 +290,10 @@ class OpenAIEncoder:
         if not np.isfinite(vectors).all():
             raise EncoderError(f"{self!r}: expected finite numbers, got NaN or infinity")
         return vectors
+
+
+def _numbers(embedding: Any) -> NDArray[np.float32]:
+    """Return a vector from a list of numbers, or from little-endian float32 in base64."""
+    if isinstance(embedding, str):
+        return np.frombuffer(base64.b64decode(embedding, validate=True), dtype="<f4")
+    return np.asarray(embedding, dtype=np.float32)
