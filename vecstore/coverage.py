@@ -115,15 +115,17 @@ class CoverageWriter:
             taken = len(batch)
             try:
                 self._commit(batch)
-            except VecstoreError as error:
-                _log.warning("cascade vectors are not committed yet: %s", error)
+            except BaseException as error:
                 with self._changed:
-                    self._failure = error
-                    self._waiting = batch + self._waiting
                     # The next vectors, or a flush, try again.
+                    self._waiting = batch + self._waiting
                     self._thread = None
+                    self._failure = error if isinstance(error, VecstoreError) else None
                     self._changed.notify_all()
-                    return
+                if not isinstance(error, VecstoreError):
+                    raise
+                _log.warning("cascade vectors are not committed yet: %s", error)
+                return
             with self._changed:
                 self._done += taken
                 self._changed.notify_all()
