@@ -71,8 +71,26 @@ demo: light ## upgrade a dictionary's embedding model and measure it (about a mi
 
 # ------------------------------------------------------------------ what CI runs
 
-.PHONY: test test-slow check docs wheel-check
-test: full ## run every test that takes seconds, and the doctests
+.PHONY: browser test test-slow check docs wheel-check
+# The distribution's own package: playwright's downloads would be a second source of programs.
+browser: ## install Chromium if it is missing: the tests look at reports in it
+	@if command -v chromium >/dev/null || command -v chromium-browser >/dev/null; then \
+	  exit 0; fi; \
+	if ! command -v apt-get >/dev/null; then \
+	  echo "make: expected chromium on the PATH, found none, and no apt-get to install it with;" \
+	    "install it with your package manager." >&2; exit 1; fi; \
+	if [[ "$$(id -u)" == 0 ]]; then root=; \
+	elif command -v sudo >/dev/null; then root=sudo; \
+	else echo "make: expected chromium on the PATH, found none; run 'apt-get install chromium'" \
+	  "as root." >&2; exit 1; fi; \
+	echo "Installing chromium with apt-get: about 100 MB, once."; \
+	$$root apt-get update -qq; \
+	DEBIAN_FRONTEND=noninteractive $$root apt-get install -y -qq --no-install-recommends \
+	  chromium fonts-dejavu-core >/dev/null || { \
+	  echo "make: apt-get could not install chromium; install it by hand and try again." >&2; \
+	  exit 1; }
+
+test: full browser ## run every test that takes seconds, and the doctests
 	$(PYTEST) -m "not slow" $(ARGS)
 
 test-slow: full ## run the tests that take minutes

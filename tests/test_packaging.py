@@ -89,7 +89,8 @@ def test_the_wheel_names_version_command_and_extras(wheel: zipfile.ZipFile) -> N
 def test_the_core_needs_neither_torch_nor_faiss() -> None:
     core = {Requirement(line).name for line in PROJECT["project"]["dependencies"]}
     assert core == {
-        "click", "duckdb", "numpy", "pyarrow", "rich", "safetensors", "sqlalchemy", "xxhash",
+        "click", "duckdb", "jinja2", "numpy", "pyarrow", "rich", "safetensors", "sqlalchemy",
+        "tantivy", "xxhash",
     }  # fmt: skip
 
 
