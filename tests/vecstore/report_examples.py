@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 
@@ -39,7 +40,11 @@ def interval(mean: float, half: float = 0.017) -> Interval:
     return Interval(mean=mean, low=mean - min(half, abs(mean)), high=mean + half, confidence=0.95)
 
 
-def options(*, price: float | None = 0.02) -> tuple[UpgradeOption, ...]:
+def options(
+    *, price: float | None = 0.02, items: int = ITEMS, pairs: int = PAIRS
+) -> tuple[UpgradeOption, ...]:
+    """Return the options of a collection of that size that still has to embed so many pairs."""
+    costs = {0: 0, PAIRS: pairs, ITEMS: items}
     return tuple(
         UpgradeOption(
             name=name,
@@ -55,7 +60,9 @@ def options(*, price: float | None = 0.02) -> tuple[UpgradeOption, ...]:
             ),
             weight=WEIGHT if name.endswith("+lexical") else None,
         )
-        for name, title, quality, documents, per_query in FIGURES
+        for name, title, quality, documents, per_query in (
+            (*figure[:3], costs[figure[3]], figure[4]) for figure in FIGURES
+        )
     )
 
 
@@ -103,11 +110,11 @@ def assessment(
     collection: str = "debian",
     source: str = "ft200",
     target: str = "minilm",
-    **changes: object,
+    **changes: Any,
 ) -> UpgradeAssessment:
-    found = options()
+    found = changes.pop("options", None) or options()
     chosen = next(option for option in found if option.name == recommended)
-    values: dict[str, object] = {
+    values: dict[str, Any] = {
         "collection": collection,
         "version": 7,
         "source": source,

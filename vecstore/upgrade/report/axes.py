@@ -18,28 +18,22 @@ __all__ = ["Frame", "Scale", "moments", "round_ticks"]
 class Scale:
     """Values ``low`` to ``high`` onto pixels ``start`` to ``end``.
 
-    Attributes
-    ----------
-    power : float
-        1 for a linear scale; 0.5 gives small values more room and still has a zero.
-
     Examples
     --------
-    >>> Scale(low=0, high=1, start=0, end=100, power=0.5)(0.25)
-    50.0
+    >>> Scale(low=0, high=4, start=100, end=0)(1)
+    75.0
     """
 
     low: float
     high: float
     start: float
     end: float
-    power: float = 1.0
 
     def __call__(self, value: float) -> float:
         """Return the pixel of a value."""
         span = self.high - self.low
         share = (value - self.low) / span if span > 0 else 0.5
-        return self.start + (self.end - self.start) * math.pow(max(share, 0.0), self.power)
+        return self.start + (self.end - self.start) * share
 
 
 @final
@@ -60,23 +54,31 @@ class Frame:
             y = scale(value)
             node("line", root, class_="grid", x1=self.left, x2=self.right, y1=y, y2=y)
             node("text", root, text=text, x=self.left - 8, y=y + 4, text_anchor="end")
-        node("text", root, text=label, class_="axis", x=0, y=self.top - 14)
+        node("text", root, text=label, class_="axis", x=0, y=14)
 
     def horizontal_axis(
-        self, root: Node, scale: Scale, ticks: Sequence[tuple[float, str]], label: str
+        self,
+        root: Node,
+        ticks: Sequence[tuple[float, str]],
+        label: str,
+        *,
+        gap: tuple[float, float] | None = None,
     ) -> None:
-        """Draw ticks below the box, their labels and, under them, what they measure."""
-        node(
-            "line", root, class_="base", x1=self.left, x2=self.right, y1=self.bottom, y2=self.bottom
-        )
-        for value, text in ticks:
-            x = scale(value)
-            node("line", root, class_="base", x1=x, x2=x, y1=self.bottom, y2=self.bottom + 4)
-            node("text", root, text=text, x=x, y=self.bottom + 18, text_anchor="middle")
-        node(
-            "text", root, text=label, class_="axis", x=self.right, y=self.bottom + 38,
-            text_anchor="end",
-        )  # fmt: skip
+        """Draw ticks at pixels below the box, their labels and, under them, what they measure.
+
+        The line is interrupted at a gap: what lies on its two sides is not on one scale.
+        """
+        y = self.bottom
+        for start, end in (
+            [(self.left, gap[0]), (gap[1], self.right)] if gap else [(self.left, self.right)]
+        ):
+            node("line", root, class_="base", x1=start, x2=end, y1=y, y2=y)
+        for x in gap or ():
+            node("line", root, class_="base", x1=x - 2, x2=x + 2, y1=y + 4, y2=y - 4)
+        for x, text in ticks:
+            node("line", root, class_="base", x1=x, x2=x, y1=y, y2=y + 4)
+            node("text", root, text=text, x=x, y=y + 18, text_anchor="middle")
+        node("text", root, text=label, class_="axis", x=self.right, y=y + 38, text_anchor="end")
 
 
 def round_ticks(low: float, high: float, *, most: int = 6) -> list[tuple[float, str]]:

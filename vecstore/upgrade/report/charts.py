@@ -44,7 +44,9 @@ def calibration(pictures: Pictures) -> Node:
         "translation across and natively upwards; on the diagonal they are equal.",
     )
     frame.vertical_axis(root, y_scale, ticks, "native score")
-    frame.horizontal_axis(root, x_scale, ticks, "translated score")
+    frame.horizontal_axis(
+        root, [(x_scale(value), text) for value, text in ticks], "translated score"
+    )
     node(
         "line", root, class_="reference", x1=frame.left, y1=frame.bottom, x2=frame.right,
         y2=frame.top,
@@ -85,13 +87,13 @@ def coverage_over_time(assessment: UpgradeAssessment) -> Node:
             for name, line in lines.items()
         ),
     )
-    percents = [(share / 4, f"{share * 25} %") for share in range(5)]
+    percents = [(share / 4, f"{share * 25}%") for share in range(5)]
     frame.vertical_axis(root, y_scale, percents, "items with a native vector")
     ticks = [
-        ((moment - start).total_seconds(), label) for moment, label in moments(first, last)
+        (across(moment), label) for moment, label in moments(first, last)
     ]  # fmt: skip
     day = f"{first:%Y-%m-%d}" if last - first < timedelta(days=2) else f"{first:%Y}"
-    frame.horizontal_axis(root, x_scale, ticks, f"time of commit, UTC, {day}")
+    frame.horizontal_axis(root, ticks, f"time of commit, UTC, {day}")
     for name, line in lines.items():
         series = "stay" if name == assessment.source else "re-embed"
         group = node("g", root, data_series=series, class_=series)

@@ -128,22 +128,22 @@ def _facts(assessment: UpgradeAssessment, chosen: UpgradeOption) -> list[tuple[s
     words = " with words" if chosen.weight is not None else ""
     recommendation = assessment.recommendation
     facts = [
-        (f"{recommendation.retention:.1%}", "retention", f"of a full re-embed{words}"),
+        (f"{recommendation.retention:.1%}", "Retention", f"of a full re-embed{words}"),
         (
             f"{chosen.quality.mean:.3f}",
             _measure(assessment),
-            f"95 % interval {chosen.quality.low:.3f} to {chosen.quality.high:.3f}",
+            f"95%: {chosen.quality.low:.3f} to {chosen.quality.high:.3f}",
         ),
     ]
     if chosen.gain is not None:
         gain = chosen.gain
-        meaning = f"95 % interval {_signed(gain.low)} to {_signed(gain.high)}"
-        facts.append((_signed(gain.mean), "against the old model", meaning))
+        meaning = f"95%: {_signed(gain.low)} to {_signed(gain.high)}"
+        facts.append((_signed(gain.mean), "Against the old model", meaning))
     share = chosen.cost.documents / max(assessment.items, 1)
-    cost = f"{share:.1%} of the corpus"
+    cost = f"documents, {share:.1%} of the corpus"
     if chosen.cost.documents_per_query:
         cost += f"; then up to {chosen.cost.documents_per_query:.0f} a query"
-    facts.append((f"{chosen.cost.documents:,}", "documents embedded first", cost))
+    facts.append((f"{chosen.cost.documents:,}", "Embedded first", cost))
     return facts
 
 
@@ -163,7 +163,8 @@ def _quality(assessment: UpgradeAssessment) -> _Chart:
             markup(quality_against_cost(assessment, narrow=narrow)) for narrow in (False, True)
         ),
         keys=legend(assessment),
-        caption=caption + "Options in one grey band embed equally much. The axis is a square root.",
+        caption=caption
+        + "Options in one grey band embed equally much; right of zero the scale is logarithmic.",
     )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -13,8 +14,61 @@ from vecstore.upgrade.report.svg import Node, Shape, chart, marker, node
 
 __all__ = ["APPROACHES", "Approach", "approach", "quality_against_cost"]
 
-_TICKS = (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0)
+_ROUND = (0.5, 0.25, 0.1, 0.01, 0.001, 0.0001)
+_MARGIN = 6.0
+_GAP = 30.0
 _PAIR = 5.0  # half the distance between an option without and with words
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Across:
+    """The horizontal axis: where nothing lies, and a scale of the other shares.
+
+    Attributes
+    ----------
+    gap : (float, float) or None
+        Where the axis is interrupted, because zero has no place on a logarithmic scale.
+    """
+
+    zero: float
+    scale: Scale
+    slot: float
+    gap: tuple[float, float] | None
+
+    @classmethod
+    def of(cls, groups: Mapping[float, Sequence[object]], frame: Frame, *, slot: float) -> _Across:
+        """Return the axis on which no two bands meet."""
+        counts = {share: len(slots) for share, slots in groups.items()}
+        room = frame.right - frame.left - 2 * _MARGIN - _GAP * (len(counts) - 1)
+        slot = min(slot, room / sum(counts.values()))
+        start, gap = frame.left + _MARGIN, None
+        zero = start + counts.get(0.0, 0) * slot / 2
+        shares = [share for share in counts if share > 0] or [1.0]
+        if 0.0 in counts:
+            start += counts[0.0] * slot
+            gap = start + _GAP / 2 - 3, start + _GAP / 2 + 3
+            start += _GAP
+        start += counts.get(min(shares), 0) * slot / 2
+        end = frame.right - _MARGIN - counts.get(max(shares), 0) * slot / 2
+        if min(shares) == max(shares) and gap is not None:
+            start = end  # one share has no scale: as far from nothing as there is room
+        scale = Scale(low=math.log(min(shares)), high=math.log(max(shares)), start=start, end=end)
+        return cls(zero=zero, scale=scale, slot=slot, gap=gap)
+
+    def __call__(self, share: float) -> float:
+        """Return the pixel of a share."""
+        return self.scale(math.log(share)) if share > 0 else self.zero
+
+    def ticks(self, exact: Sequence[float]) -> list[tuple[float, str]]:
+        """Return the shares that options have, and round ones where there is room."""
+        ticks: list[tuple[float, str]] = []
+        low, high = math.exp(self.scale.low), math.exp(self.scale.high)
+        for share in [*exact, *(share for share in _ROUND if low < share < high)]:
+            x = self(share)
+            if all(abs(x - other) > 46 for other, _ in ticks):
+                ticks.append((x, f"{100 * share:.3g}%" if share < 1 else "100%"))
+        return ticks
 
 
 @final
@@ -46,22 +100,13 @@ def approach(option: UpgradeOption) -> Approach:
 def quality_against_cost(assessment: UpgradeAssessment, *, narrow: bool) -> Node:
     """Draw every option once: share embedded first, quality, and its interval.
 
-    Options that embed as much lie side by side around that share, in the order of what they embed
-    for each query. The axis is a square root: it has a zero, and room for small shares.
+    Options that embed as much lie side by side in one band, in the order of what they embed for
+    each query. Nothing has a band of its own; the shares right of it are on a logarithmic scale.
     """
-    width, height = (380.0, 430.0) if narrow else (860.0, 420.0)
-    slot = 24.0 if narrow else 30.0
+    width, height = (380.0, 440.0) if narrow else (860.0, 430.0)
+    frame = Frame(left=36, top=46, right=width - 4, bottom=height - 48)
     groups = _side_by_side(assessment)
-    halves = {share: len(slots) * slot / 2 for share, slots in groups.items()}
-    first, last = min(groups), max(groups)
-    frame = Frame(left=36, top=34, right=width - 4, bottom=height - 48)
-    x_scale = Scale(
-        low=0.0,
-        high=1.0,
-        start=frame.left + 6 + (halves[first] if first == 0 else 0),
-        end=frame.right - 6 - (halves[last] if last >= 1 else 14),
-        power=0.5,
-    )
+    across = _Across.of(groups, frame, slot=24.0 if narrow else 30.0)
     highest = max(option.quality.high for option in assessment.options)
     ticks = round_ticks(0.0, max(highest, 0.1))
     y_scale = Scale(low=0.0, high=ticks[-1][0], start=frame.bottom, end=frame.top)
@@ -72,37 +117,30 @@ def quality_against_cost(assessment: UpgradeAssessment, *, narrow: bool) -> Node
         title="Quality against embedding cost",
         description=_described(assessment),
     )
-    for share, half in halves.items():
-        x, top = x_scale(share) - half, frame.top
-        node("rect", root, class_="band", x=x, y=top, width=2 * half, height=frame.bottom - top)
-    measure = _measure(assessment)
-    frame.vertical_axis(root, y_scale, ticks, f"{measure}, with 95 % interval")
+    for share, slots in groups.items():
+        wide = len(slots) * across.slot
+        node(
+            "rect", root, class_="band", x=across(share) - wide / 2, y=frame.top, width=wide,
+            height=frame.bottom - frame.top,
+        )  # fmt: skip
+    frame.vertical_axis(root, y_scale, ticks, f"{_measure(assessment)}, with 95% interval")
     frame.horizontal_axis(
         root,
-        x_scale,
-        _shares(list(groups), x_scale),
+        across.ticks(list(groups)),
         "share of the corpus embedded before the first query",
+        gap=across.gap,
     )
-    _old_model(root, assessment, frame, y_scale, halves[last] if last >= 1 else 0)
+    _old_model(root, assessment, frame, y_scale, across(max(groups)) - across.slot)
     marks = {a.name: node("g", root, data_series=a.name, class_=a.name) for a in APPROACHES}
     notes = node("g", root, class_="notes")
     for share, slots in groups.items():
         for index, slot_options in enumerate(slots):
-            x = x_scale(share) + (index - (len(slots) - 1) / 2) * slot
+            x = across(share) + (index - (len(slots) - 1) / 2) * across.slot
             _slot(marks, notes, slot_options, x, y_scale, assessment, frame)
     for group in marks.values():
         if not len(group):
             root.remove(group)
     return root
-
-
-def _shares(exact: list[float], x_scale: Scale) -> list[tuple[float, str]]:
-    """Return the shares that options have, and round ones where there is room between them."""
-    ticks: list[tuple[float, str]] = []
-    for share in [*exact, *_TICKS]:
-        if all(abs(x_scale(share) - x_scale(other)) > 44 for other, _ in ticks):
-            ticks.append((share, f"{100 * share:.3g} %" if share < 1 else "100 %"))
-    return ticks
 
 
 def _side_by_side(assessment: UpgradeAssessment) -> dict[float, list[list[UpgradeOption]]]:
@@ -145,12 +183,13 @@ def _slot(
         marker(group, approach(option).shape, x=here, y=middle, class_=filled)
         if option.name == assessment.recommendation.option:
             node("circle", notes, class_="ring", cx=here, cy=middle, r=10)
-            # Near an end of the box the word grows inwards.
+            # Above the box, where no mark is; near an end of it the word grows inwards.
             anchor = "start" if here < frame.left + 45 else "middle"
             anchor = "end" if here > frame.right - 45 else anchor
+            node("line", notes, class_="leader", x1=here, x2=here, y1=frame.top - 4, y2=middle - 10)
             node(
-                "text", notes, text="recommended", class_="strong", x=here,
-                y=max(min(high - 7, middle - 16), 12), text_anchor=anchor,
+                "text", notes, text="recommended", class_="strong", x=here, y=frame.top - 9,
+                text_anchor=anchor,
             )  # fmt: skip
 
 
@@ -164,7 +203,7 @@ def _old_model(
     y = y_scale(stay.quality.mean)
     node("line", root, class_="reference", x1=frame.left, x2=frame.right, y1=y, y2=y)
     node(
-        "text", root, text=f"old model {stay.quality.mean:.3f}", x=frame.right - 2 * right - 16,
+        "text", root, text=f"old model {stay.quality.mean:.3f}", x=right,
         y=y - 6, text_anchor="end",
     )  # fmt: skip
 

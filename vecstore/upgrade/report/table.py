@@ -38,7 +38,7 @@ def rows(assessment: UpgradeAssessment) -> list[Row]:
         found.append(
             Row(
                 series=option.name,
-                title=option.title,
+                title=option.title[:1].upper() + option.title[1:],
                 recommended=option.name == assessment.recommendation.option,
                 quality=f"{option.quality.mean:.3f}",
                 interval=f"{option.quality.low:.3f}–{option.quality.high:.3f}",
