@@ -67,7 +67,7 @@ class _Across:
         for share in [*exact, *(share for share in _ROUND if low < share < high)]:
             x = self(share)
             if all(abs(x - other) > 46 for other, _ in ticks):
-                ticks.append((x, f"{100 * share:.3g}%" if share < 1 else "100%"))
+                ticks.append((x, _percent(share)))
         return ticks
 
 
@@ -206,6 +206,10 @@ def _old_model(
         "text", root, text=f"old model {stay.quality.mean:.3f}", x=right,
         y=y - 6, text_anchor="end",
     )  # fmt: skip
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}".removesuffix(".0") + "%" if share >= 0.01 else f"{100 * share:.2g}%"
 
 
 def _base(option: UpgradeOption) -> str:
