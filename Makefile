@@ -84,9 +84,9 @@ browser: ## install Chromium if it is missing: the tests look at reports in it
 	else echo "make: expected chromium on the PATH, found none; run 'apt-get install chromium'" \
 	  "as root." >&2; exit 1; fi; \
 	echo "Installing chromium with apt-get: about 100 MB, once."; \
-	$$root apt-get update -qq; \
-	DEBIAN_FRONTEND=noninteractive $$root apt-get install -y -qq --no-install-recommends \
-	  chromium fonts-dejavu-core >/dev/null || { \
+	{ $$root apt-get update -qq \
+	  && $$root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+	    --no-install-recommends chromium fonts-dejavu-core >/dev/null; } || { \
 	  echo "make: apt-get could not install chromium; install it by hand and try again." >&2; \
 	  exit 1; }
 
