@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from vecstore.errors import StorageError
 from vecstore.upgrade.assessment import Pictures
 from vecstore.upgrade.report import render_report, write_report
 from vecstore.upgrade.report.advice import advice
+from vecstore.upgrade.report.axes import moments
 
 STYLE = (Path(vecstore.__file__).parent / "upgrade/report/page.css").read_text("utf-8")
 HOSTILE = "<script>alert('x')</script>\"&amp;{{ 7 * 7 }}"
@@ -114,6 +116,15 @@ def test_one_commit_and_equal_scores_still_make_charts():
     )  # fmt: skip
     assert Reader(page).figures() == 5
     assert not re.search(r"\bnan\b", Reader(page).text, re.IGNORECASE)
+
+
+def test_moments_that_look_alike_are_labelled_once():
+    start = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
+    assert [label for _, label in moments(start, start + timedelta(days=40))] == [
+        "2 Mar", "22 Mar", "11 Apr",
+    ]  # fmt: skip
+    for span in (timedelta(0), timedelta(milliseconds=5)):
+        assert moments(start, start + span) == [(start, "09:30:00")]
 
 
 def test_a_price_is_a_column_only_where_one_is_known():

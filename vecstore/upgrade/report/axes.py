@@ -113,4 +113,6 @@ def moments(first: datetime, last: datetime, *, count: int = 3) -> list[tuple[da
         pattern = "%H:%M:%S"
     steps = count - 1 if span else 0
     found = [first + span * i / max(steps, 1) for i in range(steps + 1)]
-    return [(moment, moment.strftime(pattern)) for moment in found]
+    # A label said twice would look like a mistake; the first moment keeps it.
+    labels = {moment.strftime(pattern): moment for moment in reversed(found)}
+    return [(moment, label) for label, moment in reversed(labels.items())]

@@ -140,7 +140,9 @@ def _facts(assessment: UpgradeAssessment, chosen: UpgradeOption) -> list[tuple[s
         meaning = f"95%: {_signed(gain.low)} to {_signed(gain.high)}"
         facts.append((_signed(gain.mean), "Against the old model", meaning))
     share = chosen.cost.documents / max(assessment.items, 1)
-    cost = f"documents, {share:.1%} of the corpus"
+    cost = "documents"
+    if chosen.cost.documents:
+        cost += f", {share:.1%} of the corpus"
     if chosen.cost.documents_per_query:
         cost += f"; then up to {chosen.cost.documents_per_query:.0f} a query"
     facts.append((f"{chosen.cost.documents:,}", "Embedded first", cost))
