@@ -110,6 +110,7 @@ SHAPES: Final[dict[str, Any]] = {
                 "rows": "integer",
                 "route": "ids of translators",
                 "execution": "text or null",
+                "offset": "number added to the scores of the source",
                 "index": "kind of index, or exact",
             }
         ],

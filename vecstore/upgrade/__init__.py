@@ -1,0 +1,1 @@
+"""Upgrade: what a newer model is worth here, measured, and one recommendation."""
