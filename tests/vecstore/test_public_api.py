@@ -30,9 +30,11 @@ POSITIONAL = {
     "Collection.clear_checkpoint": ["job"],
     "Collection.drop_translator": ["translator_id"],
     "Collection.drop_index": ["index_id"],
-    "Readable.count": ["where"],
-    "Readable.get": ["ids"],
-    "Readable.search": ["vectors"],
+    **{
+        f"{reader}.{method}": [subject]
+        for reader in ("Collection", "CollectionVersion")
+        for method, subject in {"count": "where", "get": "ids", "search": "vectors"}.items()
+    },
     "SearchResult.provenance": ["query"],
     "Space.require_same": ["other"],
     "Space.require_model": ["model", "revision"],
@@ -51,7 +53,7 @@ def public_methods():
             continue
         for method, value in inspect.getmembers(thing, inspect.isfunction):
             if not method.startswith("_") and value.__module__.startswith("vecstore"):
-                yield f"{value.__qualname__.split('.')[0]}.{method}", value
+                yield f"{name}.{method}", value
 
 
 METHODS = dict(public_methods())
