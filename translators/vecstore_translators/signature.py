@@ -1,0 +1,253 @@
+"""SpaceSignature: what the vectors of one space look like, to tell them from another's.
+
+Two models of one dimension pass every check of shapes. Their vectors still differ, in where
+the mean lies and along which directions they spread, and a few dozen of them show it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from vecstore_translators.errors import TooFewPairsError
+from vecstore_translators.validation import Vectors, as_vectors, unit_rows
+
+__all__ = ["MIN_ROWS", "SpaceSignature"]
+
+MIN_ROWS = 32
+"""Vectors that a signature needs at least."""
+
+# More components tell models no better apart and cost their square; measured in
+# docs/design/0011-guards.md.
+_MAX_COMPONENTS = 256
+_FOLDS = 4
+_CALIBRATION = 512
+# In units of the variance of a unit vector's component: keeps every covariance invertible, and
+# what rounding to half precision does far below notice.
+_LEAST_VARIANCE = 1e-6
+# Directions without any structure all fit alike; their spread must not count as precise.
+_LEAST_SPREAD = 0.02
+_BLOCK = 8192
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SpaceSignature:
+    """A Gaussian over the directions of a space's vectors, calibrated on held-out ones.
+
+    Attributes
+    ----------
+    dim : int
+    components : ndarray of shape (c,), int64
+        Components looked at: all, or 256 of them evenly spaced.
+    mean : ndarray of shape (c,), float32
+    whitening : ndarray of shape (c, c), float32
+        Inverse of the Cholesky factor of the covariance.
+    log_determinant : float
+        Of the covariance.
+    held_out : ndarray of shape (h, c), float32
+        Directions of at most 512 of the vectors, for calibration.
+    held_out_density : ndarray of shape (h,), float32
+        Their log density under a fit that left them out.
+    structure : float
+        How much better held-out vectors fit this signature than directions without any
+        preference would be fitted, in nats per component; about 0 for random vectors.
+    length, length_spread : float
+        Median of log length, and the standard deviation of it.
+    n : int
+        Vectors it was fitted on.
+
+    References
+    ----------
+    Ledoit and Wolf, "A well-conditioned estimator for large-dimensional covariance matrices",
+    Journal of Multivariate Analysis 88, 2004, equation 14 and lemma 3.3: the covariance.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> vectors = rng.normal(size=(300, 20)) * np.linspace(2, 0.2, 20)
+    >>> signature = SpaceSignature.fit(vectors[:200])
+    >>> own = signature.log_density(vectors[200:]).mean()
+    >>> bool(own > signature.log_density(vectors[200:, ::-1]).mean() + 1)
+    True
+    """
+
+    dim: int
+    components: NDArray[np.int64]
+    mean: NDArray[np.float32]
+    whitening: NDArray[np.float32]
+    log_determinant: float
+    held_out: NDArray[np.float32]
+    held_out_density: NDArray[np.float32]
+    structure: float
+    length: float
+    length_spread: float
+    n: int
+
+    def __post_init__(self) -> None:
+        for array in (self.components, self.mean, self.whitening):
+            array.flags.writeable = False
+        for array in (self.held_out, self.held_out_density):
+            array.flags.writeable = False
+
+    @classmethod
+    def fit(cls, vectors: ArrayLike, *, seed: int = 0) -> SpaceSignature:
+        """Learn the signature of a space from a sample of its vectors.
+
+        Parameters
+        ----------
+        vectors : array_like of shape (n, d)
+            At least 32, none of them zero; a thousand tell all there is to tell. The cost is
+            O(n c² + c³) with c = min(d, 256).
+        seed : int
+            Of the folds.
+
+        Raises
+        ------
+        TooFewPairsError
+            Fewer than 32 vectors.
+        InvalidVectorsError, NonFiniteError
+        """
+        array = as_vectors(vectors)
+        if len(array) < MIN_ROWS:
+            raise TooFewPairsError(
+                f"expected at least {MIN_ROWS} vectors to learn a space from, got {len(array)}; "
+                "embed more items with its model"
+            )
+        components = _components(array.shape[1])
+        rows = unit_rows(array)[:, components]
+        lengths = _log_lengths(array)
+        order = np.random.default_rng(seed).permutation(len(rows))
+        rows = np.ascontiguousarray(rows[order])
+        folds = [np.arange(fold, len(rows), _FOLDS) for fold in range(_FOLDS)]
+        # Sums over folds give every fit that leaves one out without a second pass.
+        center = rows.mean(axis=0)
+        shifted = rows - center
+        sums = np.stack([shifted[fold].sum(axis=0, dtype=np.float64) for fold in folds])
+        products = np.stack([(shifted[f].T @ shifted[f]).astype(np.float64) for f in folds])
+        shrinkage = _shrinkage(shifted, products.sum(axis=0) / len(rows))
+        density = np.empty(len(rows), dtype=np.float32)
+        for number, fold in enumerate(folds):
+            left = len(rows) - len(fold)
+            total = sums.sum(axis=0) - sums[number]
+            gaussian = _gaussian(
+                total / left, (products.sum(axis=0) - products[number]) / left, shrinkage
+            )
+            density[fold] = _log_density(shifted[fold], *gaussian)
+        mean, whitening, log_determinant = _gaussian(
+            sums.sum(axis=0) / len(rows), products.sum(axis=0) / len(rows), shrinkage
+        )
+        kept = slice(0, _CALIBRATION)
+        return cls(
+            dim=array.shape[1],
+            components=components,
+            mean=(mean + center).astype(np.float32),
+            whitening=whitening,
+            log_determinant=log_determinant,
+            held_out=rows[kept].copy(),
+            held_out_density=density[kept].copy(),
+            structure=float(density.mean() - _isotropic_density(rows)),
+            length=float(np.median(lengths)),
+            length_spread=float(lengths.std()),
+            n=len(rows),
+        )
+
+    @property
+    def usual(self) -> tuple[float, float]:
+        """Mean and standard deviation of the log density of held-out vectors."""
+        density = self.held_out_density
+        return float(density.mean()), max(float(density.std()), _LEAST_SPREAD)
+
+    def directions(self, vectors: ArrayLike) -> NDArray[np.float32]:
+        """Return what the signature looks at, ndarray of shape (n, c), float32."""
+        array = as_vectors(vectors, dim=self.dim)
+        return unit_rows(array)[:, self.components]
+
+    def log_density(self, vectors: ArrayLike) -> NDArray[np.float32]:
+        """Return how well vectors fit: log density of their directions per component.
+
+        Parameters
+        ----------
+        vectors : array_like of shape (n, d)
+
+        Returns
+        -------
+        ndarray of shape (n,), float32
+            Nats per component, up to a constant that all signatures of a dimension share.
+            Larger fits better.
+
+        Raises
+        ------
+        DimensionMismatchError, InvalidVectorsError, NonFiniteError
+        """
+        return self.density_of_directions(self.directions(vectors))
+
+    def density_of_directions(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the log density of what :meth:`directions` returned."""
+        return _log_density(rows, self.mean, self.whitening, self.log_determinant)
+
+    def lack_of_fit(self, density: NDArray[np.float32]) -> float:
+        """Return how far a batch fits worse than held-out vectors do.
+
+        Returns
+        -------
+        float
+            Mean over the batch, in standard deviations of single held-out vectors; each row
+            counts for at most 10, so that a few broken rows are not a drift.
+        """
+        mean, spread = self.usual
+        return float(np.clip((mean - density) / spread, -10, 10).mean())
+
+
+def _components(dim: int) -> NDArray[np.int64]:
+    return np.linspace(0, dim - 1, min(dim, _MAX_COMPONENTS)).astype(np.int64)
+
+
+def _log_lengths(vectors: Vectors) -> NDArray[np.float64]:
+    lengths: NDArray[np.float64] = np.linalg.norm(vectors.astype(np.float64), axis=1)
+    return np.log(lengths)
+
+
+def _shrinkage(centred: NDArray[np.float32], covariance: NDArray[np.float64]) -> float:
+    """Ledoit and Wolf's weight of the identity: error of the covariance over its distance to it."""
+    n, d = centred.shape
+    squares = np.square(covariance).sum()
+    distance = squares - np.trace(covariance) ** 2 / d
+    fourth = np.square(np.einsum("ij,ij->i", centred, centred, dtype=np.float64)).sum()
+    error = (fourth / n - squares) / n
+    return float(np.clip(error / distance, 1e-3, 1.0)) if distance > 0 else 1.0
+
+
+def _gaussian(
+    mean: NDArray[np.float64], second_moment: NDArray[np.float64], shrinkage: float
+) -> tuple[NDArray[np.float32], NDArray[np.float32], float]:
+    """Return mean, whitening and log determinant of a Gaussian with shrunk covariance."""
+    d = len(mean)
+    covariance = second_moment - np.outer(mean, mean)
+    spherical = shrinkage * np.trace(covariance) / d + _LEAST_VARIANCE / d
+    factor = np.linalg.cholesky((1 - shrinkage) * covariance + spherical * np.eye(d))
+    whitening = np.linalg.inv(factor).astype(np.float32)
+    return mean.astype(np.float32), whitening, float(2 * np.log(np.diag(factor)).sum())
+
+
+def _log_density(
+    rows: NDArray[np.float32],
+    mean: NDArray[np.float32],
+    whitening: NDArray[np.float32],
+    log_determinant: float,
+) -> NDArray[np.float32]:
+    density = np.empty(len(rows), dtype=np.float32)
+    for start in range(0, len(rows), _BLOCK):
+        block: NDArray[Any] = (rows[start : start + _BLOCK] - mean) @ whitening.T
+        squares = np.einsum("ij,ij->i", block, block)
+        density[start : start + _BLOCK] = -0.5 * (squares + log_determinant) / rows.shape[1]
+    return density
+
+
+def _isotropic_density(rows: NDArray[np.float32]) -> float:
+    """Return the mean log density of rows under a centred Gaussian without preferred directions."""
+    variance = float(np.square(rows, dtype=np.float64).mean())
+    return -0.5 * (1 + float(np.log(variance)))
