@@ -13,6 +13,7 @@ from vecstore.collection import Collection
 from vecstore.encoders import Encoders, OpenEncoder
 from vecstore.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError, StorageError
 from vecstore.names import check_name
+from vecstore.storage.durable import make_folder
 from vecstore.storage.root import open_root
 
 __all__ = ["Store", "open"]
@@ -74,7 +75,7 @@ def open(
     if not create and not database.is_file():
         raise NotFoundError(f"there is no vecstore store at {folder}; run `vecstore init` first")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder.absolute())
     except OSError as error:
         raise StorageError(f"cannot create store {folder}: {error.strerror}") from error
     url = f"sqlite:///{database.absolute()}"

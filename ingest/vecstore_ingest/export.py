@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ import pyarrow.parquet as pq
 
 from vecstore import Collection
 from vecstore.errors import AlreadyExistsError, InvalidArgumentError, StorageError
+from vecstore.storage.durable import appearing
 from vecstore_ingest.formats import EXTENSIONS
 from vecstore_ingest.formats.reader import STDIN
 
@@ -117,17 +117,11 @@ def _opened(path: str, *, overwrite: bool) -> Iterator[BinaryIO]:
     final_path = Path(path)
     if final_path.exists() and not overwrite:
         raise AlreadyExistsError(f"{path} exists; pass overwrite=True, or another name")
-    part = final_path.with_name(f".{final_path.name}.{os.getpid()}.part")
     try:
-        with part.open("wb") as file:
+        with appearing(final_path) as part, part.open("wb") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(final_path)
     except OSError as error:
         raise StorageError(f"{path}: expected a file that can be written: {error}") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 _Write = Callable[[pa.RecordBatch], object]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any, BinaryIO, final
 import pyarrow as pa
 
 from vecstore.errors import IngestError
+from vecstore.storage.durable import append
 from vecstore_ingest.formats.reader import BadRow
 
 __all__ = ["Rejects", "RejectsMark", "raw_row"]
@@ -80,9 +80,7 @@ class Rejects:
         data = b"".join(lines)
         size = self._mark.size
         if self._file is not None:
-            self._file.write(data)
-            self._file.flush()
-            os.fsync(self._file.fileno())
+            append(self._file, data)
             size += len(data)
         self._mark = RejectsMark(rows=self._mark.rows + len(lines), size=size)
 

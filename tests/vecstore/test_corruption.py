@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import vecstore
-from vecstore.errors import CorruptFileError, SchemaVersionError, StorageError, VecstoreError
+from vecstore.errors import CorruptFileError, SchemaVersionError, VecstoreError
 
 N, DIM = 60, 6
 
@@ -177,7 +177,7 @@ def test_a_damaged_catalog_raises_and_answers_nothing(folder):
             refused += 1
     assert refused > 5
     database.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(StorageError):
+    with pytest.raises(CorruptFileError, match=r"catalog\.db.*restore the file from a backup"):
         use_everything(folder)
     database.write_bytes(whole)
     assert use_everything(folder) == truth

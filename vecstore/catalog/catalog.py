@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, Table, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from vecstore.catalog import migrations, tables
-from vecstore.catalog.engine import Database
+from vecstore.catalog.engine import Database, retried
 from vecstore.catalog.records import (
     Changes,
     CollectionRecord,
@@ -23,6 +23,7 @@ from vecstore.catalog.records import (
 )
 from vecstore.catalog.rows import (
     Record,
+    committed_by,
     file_record,
     index_record,
     record_schema,
@@ -42,19 +43,27 @@ FIRST_SCHEMA = pa.schema([("id", pa.string()), ("document", pa.string())])
 
 @final
 class Catalog:
-    """The catalog of one store. Thread-safe; every method is one transaction."""
+    """The catalog of one store. Thread-safe; every method is one transaction.
+
+    A transaction that the database gave up is tried again; each has the same effect if the
+    lost attempt was committed after all.
+    """
 
     def __init__(self, url: str) -> None:
         self._database = Database(url)
         try:
-            with self._database.read() as connection:
-                current = migrations.is_current(connection)
-            if not current:
-                with self._database.write() as connection:
-                    migrations.migrate(connection)
+            self._migrate()
         except BaseException:
             self._database.close()
             raise
+
+    @retried
+    def _migrate(self) -> None:
+        with self._database.read() as connection:
+            current = migrations.is_current(connection)
+        if not current:
+            with self._database.write() as connection:
+                migrations.migrate(connection)
 
     @property
     def location(self) -> str:
@@ -71,6 +80,7 @@ class Catalog:
 
     # Collections
 
+    @retried
     def collections(self) -> list[CollectionRecord]:
         """Return all collections by name."""
         with self._database.read() as connection:
@@ -84,14 +94,21 @@ class Catalog:
         record = CollectionRecord(
             id=uuid.uuid4().hex, name=name, directory=f"{slug(name)}-{uuid.uuid4().hex[:8]}"
         )
-        with self._name_taken(name), self._database.write() as connection:
-            connection.execute(
-                insert(tables.collections).values(**asdict(record), version=0, next_row_id=0)
-            )
-            record_schema(connection, record.id, 0, FIRST_SCHEMA)
-            record_version(connection, record.id, 0, "create collection", 0)
+        with self._name_taken(name):
+            self._insert_collection(record)
         return record
 
+    @retried
+    def _insert_collection(self, record: CollectionRecord) -> None:
+        table = tables.collections
+        with self._database.write() as connection:
+            if connection.execute(select(table.c.id).where(table.c.id == record.id)).first():
+                return
+            connection.execute(insert(table).values(**asdict(record), version=0, next_row_id=0))
+            record_schema(connection, record.id, 0, FIRST_SCHEMA)
+            record_version(connection, record.id, 0, "create collection", 0)
+
+    @retried
     def rename_collection(self, collection_id: str, name: str) -> None:
         """Give a collection another name; its files stay where they are.
 
@@ -109,6 +126,7 @@ class Catalog:
                 raise _collection_gone(collection_id)
             record_version(connection, collection_id, version, f"rename to {name}", 0)
 
+    @retried
     def drop_collection(self, collection_id: str) -> None:
         """Forget a collection with all its versions."""
         with self._database.write() as connection:
@@ -121,11 +139,13 @@ class Catalog:
 
     # Versions
 
+    @retried
     def version(self, collection_id: str) -> int:
         """Return the newest version."""
         with self._database.read() as connection:
             return _current(connection, collection_id).version  # type: ignore[no-any-return]
 
+    @retried
     def state(
         self, collection_id: str, version: int | None = None, *, since: State | None = None
     ) -> State:
@@ -179,6 +199,7 @@ class Catalog:
                 ),
             )
 
+    @retried
     def versions(self, collection_id: str) -> list[VersionRecord]:
         """Return the history, oldest first."""
         table = tables.versions
@@ -199,6 +220,7 @@ class Catalog:
                 for row in rows
             ]
 
+    @retried
     def reserve_row_ids(self, collection_id: str, count: int) -> int:
         """Reserve ``count`` consecutive row ids for ever and return the first."""
         table = tables.collections
@@ -221,6 +243,11 @@ class Catalog:
         CommitConflictError
             Another writer was first. Nothing of the changes is visible.
         """
+        return self._commit(collection_id, base_version, changes, uuid.uuid4().hex)
+
+    @retried
+    def _commit(self, collection_id: str, base_version: int, changes: Changes, token: str) -> int:
+        """Commit once, however often it is tried: the token tells our own version from others'."""
         version = base_version + 1
         table = tables.collections
         with self._database.write() as connection:
@@ -230,16 +257,19 @@ class Catalog:
                 .values(version=version)
             )
             if swapped.rowcount == 0:
+                if committed_by(connection, collection_id, version) == token:
+                    return version
                 current = _current(connection, collection_id)
                 raise CommitConflictError(
                     f"collection {current.name!r}: expected version {base_version}, found "
                     f"{current.version}; another writer committed first. Retry"
                 )
-            write_changes(connection, collection_id, version, changes)
+            write_changes(connection, collection_id, version, changes, token)
         return version
 
     # Checkpoints of jobs
 
+    @retried
     def checkpoint(self, collection_id: str, job: str) -> dict[str, Any] | None:
         """Return the state that the job's last commit left, or None."""
         table = tables.checkpoints
@@ -251,6 +281,7 @@ class Catalog:
             ).scalar_one_or_none()
             return None if state is None else dict(state)
 
+    @retried
     def clear_checkpoint(self, collection_id: str, job: str) -> None:
         """Forget a job."""
         table = tables.checkpoints
@@ -261,6 +292,7 @@ class Catalog:
 
     # Indexes are caches: they belong to no version
 
+    @retried
     def indexes(self, collection_id: str) -> list[IndexRecord]:
         """Return the registered indexes."""
         table = tables.indexes
@@ -268,13 +300,15 @@ class Catalog:
             rows = connection.execute(select(table).where(table.c.collection_id == collection_id))
             return [index_record(row) for row in rows]
 
+    @retried
     def replace_index(
         self, collection_id: str, record: IndexRecord | None, *, replaced: tuple[str, ...] = ()
     ) -> None:
         """Register an index and forget those it replaces, in one step."""
         table = tables.indexes
         with self._database.write() as connection:
-            connection.execute(delete(table).where(table.c.id.in_(replaced)))
+            gone = (*replaced, *([record.id] if record is not None else []))
+            connection.execute(delete(table).where(table.c.id.in_(gone)))
             if record is not None:
                 values = asdict(record)
                 file = values.pop("file")

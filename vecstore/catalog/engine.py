@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import os
+import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, final
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar, final
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
-from vecstore.errors import InvalidArgumentError, MissingDependencyError, StorageError
+from vecstore.errors import (
+    CorruptFileError,
+    InvalidArgumentError,
+    MissingDependencyError,
+    StorageError,
+)
+from vecstore.storage.failpoints import Failpoint, reach
 
-__all__ = ["Database"]
+__all__ = ["Database", "retried"]
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+ATTEMPTS = 6
+FIRST_PAUSE_S = 0.05
 
 BUSY_TIMEOUT_S = 30.0
 # Linux before 6.13 stamps files with the time of the last timer interrupt, up to 10 ms ago.
@@ -81,9 +95,15 @@ class Database:
                     vecstore_write=write,
                     **({} if self.is_sqlite else {"isolation_level": isolation}),
                 )
+                if write:
+                    reach(Failpoint.SQL_BEGIN, self.url.database)
                 with connection.begin():
                     yield connection
-        except SQLAlchemyError as error:
+                    if write:
+                        reach(Failpoint.SQL_COMMIT, self.url.database)
+            if write:
+                reach(Failpoint.SQL_COMMITTED, self.url.database)
+        except (SQLAlchemyError, OSError) as error:
             raise _mapped(error, self.url) from error
 
     def change_token(self) -> tuple[int, ...] | None:
@@ -111,6 +131,25 @@ class Database:
         self._engine.dispose()
 
 
+def retried(transaction: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    """Run a transaction again when the database gave way, after pauses of 0.05 to 0.8 seconds.
+
+    It must be one whose effect is the same if the lost attempt was committed after all.
+    """
+
+    @wraps(transaction)
+    def run(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+        for attempt in range(ATTEMPTS - 1):
+            try:
+                return transaction(*args, **kwargs)
+            except TransientError:
+                # Not all at once: whoever met in a deadlock would meet again.
+                time.sleep(FIRST_PAUSE_S * 2**attempt * random.uniform(0.5, 1))
+        return transaction(*args, **kwargs)
+
+    return run
+
+
 def _configure_sqlite(connection: Any, _record: object) -> None:
     """Set up one SQLite connection; transactions are begun explicitly by :func:`_begin_sqlite`."""
     connection.isolation_level = None
@@ -124,9 +163,35 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
 
-def _mapped(error: SQLAlchemyError, url: URL) -> StorageError:
+@final
+class TransientError(StorageError):
+    """The database gave way: a deadlock, a lost connection, a restart. The same again may pass."""
+
+
+# SQLSTATE: serialisation failure, deadlock, and the ends of a connection.
+_TRANSIENT_STATES = ("40001", "40P01", "57P01", "57P02", "57P03", "08")
+# What SQLite says of a file that is damaged or no database (SQLITE_CORRUPT, SQLITE_NOTADB).
+_DAMAGED = ("malformed", "file is not a database")
+
+
+def _mapped(error: SQLAlchemyError | OSError, url: URL) -> StorageError | CorruptFileError:
     """Describe a database error without the SQL, its parameters or the password."""
-    cause = str(error.orig).strip() if isinstance(error, DBAPIError) else type(error).__name__
-    return StorageError(
-        f"catalog {url.render_as_string(hide_password=True)}: {cause}; nothing was committed"
-    )
+    place = url.render_as_string(hide_password=True)
+    if not isinstance(error, DBAPIError):
+        cause = error.strerror if isinstance(error, OSError) else type(error).__name__
+        kind = TransientError if isinstance(error, ConnectionError) else StorageError
+        return kind(f"catalog {place}: {cause}; nothing was committed")
+    cause = str(error.orig).strip()
+    if url.get_backend_name() == "sqlite" and any(sign in cause for sign in _DAMAGED):
+        return CorruptFileError(
+            f"catalog {url.database}: {cause}; restore the file from a backup, or what can be read "
+            "of it with `sqlite3 catalog.db .recover`, then run `vecstore doctor`"
+        )
+    state = getattr(error.orig, "sqlstate", None) or ""
+    lost = error.connection_invalidated or isinstance(error.orig, ConnectionError)
+    if lost or state.startswith(_TRANSIENT_STATES):
+        return TransientError(
+            f"catalog {place}: {cause}; it was tried {ATTEMPTS} times. Retry when the database "
+            "answers again"
+        )
+    return StorageError(f"catalog {place}: {cause}; nothing was committed")

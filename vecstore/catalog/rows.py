@@ -23,6 +23,7 @@ from vecstore.storage.root import StoredFile
 
 __all__ = [
     "Record",
+    "committed_by",
     "file_record",
     "index_record",
     "record_schema",
@@ -69,9 +70,9 @@ def visible_records(
 
 
 def write_changes(
-    connection: Connection, collection_id: str, version: int, changes: Changes
+    connection: Connection, collection_id: str, version: int, changes: Changes, token: str
 ) -> None:
-    """Write the rows of one commit."""
+    """Write the rows of one commit, and the token by which its writer knows it again."""
     common: dict[str, Any] = {"collection_id": collection_id, "added_version": version}
     if changes.add_files:
         connection.execute(
@@ -129,7 +130,7 @@ def write_changes(
                 collection_id=collection_id, job=job, state=dict(state)
             )
         )
-    record_version(connection, collection_id, version, changes.operation, changes.rows)
+    record_version(connection, collection_id, version, changes.operation, changes.rows, token=token)
 
 
 def record_schema(
@@ -146,7 +147,13 @@ def record_schema(
 
 
 def record_version(
-    connection: Connection, collection_id: str, version: int, operation: str, rows: int
+    connection: Connection,
+    collection_id: str,
+    version: int,
+    operation: str,
+    rows: int,
+    *,
+    token: str | None = None,
 ) -> None:
     """Write the history entry of a commit."""
     connection.execute(
@@ -156,8 +163,19 @@ def record_version(
             committed_at=datetime.now(UTC),
             operation=operation,
             rows=rows,
+            token=token,
         )
     )
+
+
+def committed_by(connection: Connection, collection_id: str, version: int) -> str | None:
+    """Return the token of the commit that made a version."""
+    table = tables.versions
+    return connection.execute(
+        select(table.c.token).where(
+            table.c.collection_id == collection_id, table.c.version == version
+        )
+    ).scalar_one_or_none()
 
 
 def _stored_file(row: Row[Any] | Mapping[str, Any]) -> StoredFile:

@@ -70,6 +70,7 @@ versions = Table(
     Column("committed_at", DateTime(timezone=True), nullable=False),
     Column("operation", Text, nullable=False),
     Column("rows", BigInteger, nullable=False),
+    Column("token", String(32)),  # of the writer's attempt, who may not hear that it succeeded
     UniqueConstraint("collection_id", "version", name="uq_versions_version"),
 )
 

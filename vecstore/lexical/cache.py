@@ -8,10 +8,10 @@ live. Which rows an index holds is read from the index itself: nothing beside it
 
 from __future__ import annotations
 
-import shutil
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import final
 
@@ -23,6 +23,8 @@ from vecstore.lexical.index import LexicalIndex
 from vecstore.lexical.schema import BODY, FORMAT, ROW, open_index
 from vecstore.rows import RowSet
 from vecstore.snapshot import Snapshot
+from vecstore.storage import durable
+from vecstore.storage.failpoints import Failpoint, reach
 
 __all__ = ["LexicalCache"]
 
@@ -80,7 +82,8 @@ class _OpenIndex:
                 return self._caught_up(snapshot)
             except (OSError, ValueError):
                 # Damaged perhaps: what can be made again is made again.
-                shutil.rmtree(self._folder, ignore_errors=True)
+                with suppress(OSError):
+                    durable.remove_tree(self._folder)
             try:
                 return self._caught_up(snapshot)
             except (OSError, ValueError):
@@ -104,7 +107,9 @@ class _OpenIndex:
         for row, document in _documents(snapshot, (snapshot.live - known).to_array()):
             # An item without a document has no words, but is not looked for again.
             writer.add_document(tantivy.Document(**{ROW: row, BODY: document or ""}))
+        reach(Failpoint.LEXICAL_COMMIT, self._folder)
         writer.commit()
+        reach(Failpoint.LEXICAL_COMMITTED, self._folder)
         writer.wait_merging_threads()
         opened.reload()
         return LexicalIndex(opened, language=self._language)
@@ -112,7 +117,7 @@ class _OpenIndex:
     def _opened(self) -> tantivy.Index:
         if self._folder is None:
             return self._in_memory
-        self._folder.mkdir(parents=True, exist_ok=True)
+        durable.make_folder(self._folder)
         return open_index(str(self._folder), self._language)
 
 

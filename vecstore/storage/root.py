@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
-import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +20,7 @@ import pyarrow as pa
 import xxhash
 
 from vecstore.errors import CorruptFileError, StorageError, UnsupportedOperationError
+from vecstore.storage import durable
 
 __all__ = ["DataRoot", "LocalRoot", "StoredFile", "open_root"]
 
@@ -112,21 +111,13 @@ class LocalRoot(DataRoot):
     def write_local(self, path: str, write: Callable[[Path], object]) -> StoredFile:
         """See :meth:`DataRoot.write_local`; raises StorageError as :meth:`write` does."""
         final_path = self._resolve(path)
-        temporary = final_path.with_name(f".{final_path.name}.{uuid.uuid4().hex}.tmp")
         with _mapped_os_errors(final_path):
-            _make_folder(final_path.parent)
-            try:
+            durable.make_folder(final_path.parent)
+            with durable.appearing(final_path) as temporary:
                 write(temporary)
-                with temporary.open("rb") as file:
-                    os.fsync(file.fileno())
                 with pa.memory_map(str(temporary)) as content:
                     buffer = content.read_buffer()
                 stored = StoredFile(path=path, size=buffer.size, checksum=checksum(buffer))
-                temporary.rename(final_path)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
-            _sync_folder(final_path.parent)
         return stored
 
     def local_path(self, file: StoredFile) -> Path:
@@ -173,8 +164,7 @@ class LocalRoot(DataRoot):
         """See :meth:`DataRoot.remove_tree`."""
         folder = self._resolve(path)
         with _mapped_os_errors(folder):
-            if folder.exists():
-                shutil.rmtree(folder)
+            durable.remove_tree(folder)
 
     def _resolve(self, path: str) -> Path:
         """Return the absolute path; a path that leaves the root comes from a damaged catalog."""
@@ -187,24 +177,6 @@ class LocalRoot(DataRoot):
 def checksum(content: pa.Buffer | bytes) -> str:
     """Return the xxh3-128 hex digest (fast enough to verify every file when it is mapped)."""
     return xxhash.xxh3_128_hexdigest(memoryview(content))
-
-
-def _make_folder(folder: Path) -> None:
-    """Create a folder and make its entry in every new parent durable."""
-    if folder.is_dir():
-        return
-    _make_folder(folder.parent)
-    folder.mkdir(exist_ok=True)
-    _sync_folder(folder.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make renames and creations inside the folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 _REMEDIES = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, final
 
 from vecstore._version import __version__
 from vecstore.errors import StorageError
+from vecstore.storage.durable import appearing
 from vecstore.upgrade.assessment import UpgradeAssessment, UpgradeOption
 from vecstore.upgrade.report.advice import advice
 from vecstore.upgrade.report.charts import (
@@ -68,15 +68,10 @@ def write_report(assessment: UpgradeAssessment, path: str | os.PathLike[str]) ->
     """
     target = Path(path)
     page = render_report(assessment).encode()
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
     try:
-        with temporary.open("xb") as file:
-            file.write(page)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
+        with appearing(target) as temporary:
+            temporary.write_bytes(page)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise StorageError(
             f"cannot write the report to {target}: {error.strerror or error}; give a file in a "
             "folder that exists and that you may write to"
