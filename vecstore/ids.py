@@ -102,6 +102,13 @@ class IdIndex:
             new = _sorted_run(np.concatenate([hashes, new[0]]), np.concatenate([rows, new[1]]))
         return IdIndex((*runs, new))
 
+    def unknown(self, row_ids: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Say which rows the index does not know, ndarray of shape (n,), bool."""
+        new = np.ones(len(row_ids), dtype=bool)
+        for _, rows in self._runs:
+            new &= ~np.isin(row_ids, rows)
+        return new
+
     def candidates(self, ids: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return rows that may carry the ids.
 

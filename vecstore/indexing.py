@@ -109,8 +109,8 @@ def build_index(
 ) -> IndexRecord:
     """Build an index over all live rows of a view and write it.
 
-    The record names the files it covers; rows committed while it was being built, or later,
-    are in other files and are searched exactly.
+    The record says up to which version; vectors committed while it was being built, or later,
+    are searched exactly.
     """
     live = snapshot.vectors(view.record.space.name)
     directory = snapshot.state.collection.directory
@@ -137,7 +137,8 @@ def build_index(
         parameters=dict(index.parameters),
         file=file,
         rows=len(index),
-        covered=frozenset(v.record.id for v in live),
+        space_id=view.record.id,
+        version=snapshot.vectors_changed(view.record.space.name),
     )
 
 

@@ -23,7 +23,7 @@ from vecstore.errors import NotFoundError
 from vecstore.filters import Where, parse_where, select_rows
 from vecstore.ids import IdIndex
 from vecstore.rows import RowSet
-from vecstore.storage.deletes import read_deletes
+from vecstore.storage.deletes import Deletes, read_deletes
 from vecstore.storage.items import ItemSegment
 from vecstore.storage.root import DataRoot
 from vecstore.storage.vectors import VectorSegment, read_vectors
@@ -45,7 +45,8 @@ class SegmentCache:
         self.root = root
         self._lock = threading.Lock()
         self._open: dict[str, Any] = {}
-        self._indexed: set[str] = set()
+        self._indexed: dict[str, tuple[int, int]] = {}
+        self._highest = -1
         self._id_index = IdIndex()
 
     def get(self, file_id: str, read: Callable[[], T]) -> T:
@@ -71,13 +72,27 @@ class SegmentCache:
         """Return an index that knows at least these item files; only new ones are opened."""
         with self._lock:
             new = [file for file in files if file.id not in self._indexed]
-        opened = [(file.id, open_items(file)) for file in new]
+        opened = [(file, open_items(file)) for file in new]
         with self._lock:
-            for file_id, segment in opened:
-                if file_id not in self._indexed:
-                    self._id_index = self._id_index.extended(segment.ids, segment.row_ids)
-                    self._indexed.add(file_id)
+            for file, segment in opened:
+                if file.id not in self._indexed:
+                    self._add_ids(file, segment)
             return self._id_index
+
+    def _add_ids(self, file: FileRecord, segment: ItemSegment) -> None:
+        """Index the ids of a file; rows that were compacted into it are known already."""
+        extent = file.min_row_id, file.max_row_id
+        if extent[0] <= self._highest and any(
+            low <= extent[1] and extent[0] <= high for low, high in self._indexed.values()
+        ):
+            new = self._id_index.unknown(segment.row_ids)
+            if new.any():
+                ids = segment.ids.filter(pa.array(new))
+                self._id_index = self._id_index.extended(ids, segment.row_ids[new])
+        else:
+            self._id_index = self._id_index.extended(segment.ids, segment.row_ids)
+        self._indexed[file.id] = extent
+        self._highest = max(self._highest, extent[1])
 
 
 @final
@@ -100,6 +115,14 @@ class LiveVectors:
         """Row ids that live, ndarray of shape (m,), int64, ascending."""
         row_ids = self.segment.row_ids
         return row_ids if self.keep is None else row_ids[self.keep]
+
+    @property
+    def live_versions(self) -> NDArray[np.int64]:
+        """The commit that wrote each live vector, ndarray of shape (m,), int64."""
+        versions = self.segment.versions
+        if versions is None:
+            return np.full(len(self.live_row_ids), self.record.added_version, dtype=np.int64)
+        return versions if self.keep is None else versions[self.keep]
 
 
 @final
@@ -152,7 +175,7 @@ class Snapshot:
                 members[self._items(record).row_ids] = True
         for record in self.state.files:
             if record.kind == "deletes" and record.space_id is None:
-                members[self._deletes(record)] = False
+                members[self._deletes(record).row_ids] = False
         return RowSet.of_mask(members)
 
     def native(self, space: str) -> RowSet:
@@ -197,6 +220,20 @@ class Snapshot:
         if self.space(space).space.normalised and self.space(space).space.dtype == "float16":
             gathered /= np.linalg.norm(gathered, axis=1, keepdims=True)
         return gathered
+
+    def vectors_changed(self, space: str) -> int:
+        """Return the last version that wrote or replaced vectors of a space; -1 if none did."""
+        own = self.space(space).id
+        replaced = [
+            self._deletes(f).versions
+            for f in self.state.files
+            if f.kind == "deletes" and f.space_id == own
+        ]
+        written = [
+            v.segment.versions if v.segment.versions is not None else [v.record.added_version]
+            for v in self.vectors(space)
+        ]
+        return max((int(np.max(part)) for part in (*replaced, *written) if len(part)), default=-1)
 
     # Items
 
@@ -259,8 +296,11 @@ class Snapshot:
         self._hold(segment)
         return segment
 
-    def _deletes(self, record: FileRecord) -> NDArray[np.int64]:
-        return self.cache.get(record.id, lambda: read_deletes(self.cache.root, record.file))
+    def _deletes(self, record: FileRecord) -> Deletes:
+        return self.cache.get(
+            record.id,
+            lambda: read_deletes(self.cache.root, record.file, added_version=record.added_version),
+        )
 
     @cached_property
     def _held(self) -> set[Any]:
@@ -278,25 +318,38 @@ class Snapshot:
     def _locate(
         self, row_ids: NDArray[np.int64]
     ) -> list[tuple[FileRecord, NDArray[np.int64], NDArray[np.int64]]]:
-        """Return (file, slots in ``row_ids``, positions in the file) for each file that is hit."""
-        if len(row_ids) == 0:
-            return []
-        file_of = np.searchsorted(self._first_row_ids, row_ids, side="right") - 1
+        """Return (file, slots in ``row_ids``, positions in the file) for each file that is hit.
+
+        A compacted file may have gaps in which younger files lie (whose writers had reserved
+        their ids before and committed after), so what is not in the file that begins next
+        below is looked for in those that begin further below.
+        """
         located = []
-        for number in np.unique(file_of):
-            slots = np.flatnonzero(file_of == number)
-            record = self._item_files[number]
-            if record.contiguous:
-                positions = row_ids[slots] - record.min_row_id
-            else:
-                positions = np.searchsorted(self._items(record).row_ids, row_ids[slots])
-            located.append((record, slots, positions))
+        file_of = np.searchsorted(self._first_row_ids, row_ids, side="right") - 1
+        slots = np.arange(len(row_ids))
+        while len(slots):
+            for number in np.unique(file_of[slots]):
+                here = slots[file_of[slots] == number]
+                positions = self._positions(self._item_files[number], row_ids[here])
+                found = positions >= 0
+                if found.any():
+                    located.append((self._item_files[number], here[found], positions[found]))
+                file_of[here] = np.where(found, -1, number - 1)
+            slots = slots[file_of[slots] >= 0]
         return located
+
+    def _positions(self, record: FileRecord, row_ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return where rows are in an item file; -1 for those that are not."""
+        if record.contiguous:
+            return np.where(row_ids <= record.max_row_id, row_ids - record.min_row_id, -1)
+        known = self._items(record).row_ids
+        place = np.minimum(np.searchsorted(known, row_ids), len(known) - 1)
+        return np.where(known[place] == row_ids, place, -1)
 
     def _open_vectors(self, record: SpaceRecord) -> list[LiveVectors]:
         space = record.space
         files = [f for f in self.state.files if f.space_id == record.id]
-        replaced = [(f.added_version, self._deletes(f)) for f in files if f.kind == "deletes"]
+        replaced = Deletes.of(self._deletes(f) for f in files if f.kind == "deletes")
         labels = vector_labels(record)
         opened = []
         for file in files:
@@ -308,10 +361,8 @@ class Snapshot:
                     self.cache.root, file.file, dim=space.dim, labels=labels
                 ),
             )
-            keep = self.live.contains(segment.row_ids)
-            for version, rows in replaced:
-                if version > file.added_version:
-                    keep &= ~np.isin(segment.row_ids, rows)
+            written = file.added_version if segment.versions is None else segment.versions
+            keep = self.live.contains(segment.row_ids) & ~replaced.kills(segment.row_ids, written)
             opened.append(
                 LiveVectors(record=file, segment=segment, keep=None if keep.all() else keep)
             )

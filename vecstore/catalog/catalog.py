@@ -312,7 +312,6 @@ class Catalog:
             if record is not None:
                 values = asdict(record)
                 file = values.pop("file")
-                values["covered"] = sorted(record.covered)
                 connection.execute(
                     insert(table).values(collection_id=collection_id, **values, **file)
                 )

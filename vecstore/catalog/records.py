@@ -51,9 +51,9 @@ class SpaceRecord:
 class FileRecord:
     """An immutable file of rows and the version that added it.
 
-    A ``deletes`` file kills the rows it names in every file added before it: items and all
-    their vectors, or with ``space_id`` only the vectors in that space. Row id ranges of
-    ``items`` files are disjoint.
+    A ``deletes`` file kills the rows it names in all that was written before: items and all
+    their vectors, or with ``space_id`` only the vectors in that space. A row is in one
+    ``items`` file; their ranges of row ids are disjoint but for the gaps of compacted ones.
     """
 
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
@@ -88,7 +88,11 @@ class TranslatorRecord:
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexRecord:
-    """A built index: a cache over the vector files it names, of one view of one space."""
+    """A built index: a cache over the vectors of one view of one space.
+
+    ``version`` is the last one that changed the space's vectors when the index was built: it
+    holds the vectors that had been written by then, in whichever files they are now.
+    """
 
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     space: str
@@ -98,7 +102,8 @@ class IndexRecord:
     parameters: Mapping[str, Any]
     file: StoredFile
     rows: int
-    covered: frozenset[str]
+    space_id: str
+    version: int
 
     @property
     def view(self) -> tuple[str, str | None, str | None]:

@@ -237,5 +237,6 @@ def index_record(row: Row[Any]) -> IndexRecord:
         parameters=row.parameters,
         file=_stored_file(row),
         rows=row.rows,
-        covered=frozenset(row.covered),
+        space_id=row.space_id,
+        version=row.version,
     )

@@ -148,7 +148,8 @@ indexes = Table(
     Column("size", BigInteger, nullable=False),
     Column("checksum", String(32), nullable=False),
     Column("rows", BigInteger, nullable=False),
-    Column("covered", JSON, nullable=False),
+    Column("space_id", String(32), nullable=False),
+    Column("version", BigInteger, nullable=False),
 )
 
 checkpoints = Table(

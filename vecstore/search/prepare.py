@@ -51,7 +51,7 @@ def prepare(
         translator, identity = translators.route(source.route) if source.route else (None, None)
         view = source_view(source, plan.target.space, translator, identity)
         live = snapshot.vectors(source.space.space.name)
-        best = _best_index(view, live, indexes)
+        best = _best_index(view, live, snapshot.version, indexes)
         blocks = _blocks(source, view, live, snapshot)
         covered = _covered_rows(best, live, source.rows)
         if best is not None and len(covered):
@@ -110,18 +110,18 @@ def _blocks(
 
 
 def _best_index(
-    view: View, live: Sequence[LiveVectors], indexes: Sequence[OpenIndex]
+    view: View, live: Sequence[LiveVectors], version: int, indexes: Sequence[OpenIndex]
 ) -> OpenIndex | None:
     """Return the index over this view that covers the most of its rows."""
-    present = {v.record.id: len(v.segment) for v in live}
     form = None if view.form == "native" else view.form
     wanted = (view.record.space.name, view.translator_id, form)
     best, most = None, 0
     for record, index in indexes:
-        # An older version lacks some of the files: there the index may hold another vector of
-        # a row than the version shows.
-        fits = record.view == wanted and record.covered <= present.keys()
-        rows = sum(present[file] for file in record.covered) if fits else 0
+        # In a version older than the index a row may have had another vector.
+        old = record.version > version
+        if record.view != wanted or record.space_id != view.record.id or old:
+            continue
+        rows = sum(int((v.live_versions <= record.version).sum()) for v in live)
         if rows > most:
             best, most = (record, index), rows
     return best
@@ -130,12 +130,13 @@ def _best_index(
 def _covered_rows(best: OpenIndex | None, live: Sequence[LiveVectors], rows: RowSet) -> RowSet:
     """Return the source's rows that the index holds with the vector that lives.
 
-    A vector that was replaced since lies in a newer file than the index covers; a row that was
-    dead when the index was built is not inside, although an older version may show it.
+    A vector that was replaced since was written later than the index covers; a row that was
+    dead when the index was built is not inside, although an older version may show it. Which
+    file a vector is in does not matter, so an index outlives compaction.
     """
     if best is None:
         return RowSet.of([])
-    parts = [v.live_row_ids for v in live if v.record.id in best[0].covered]
+    parts = [v.live_row_ids[v.live_versions <= best[0].version] for v in live]
     return RowSet.of(np.concatenate(parts)) & RowSet.of(best[1].row_ids) & rows
 
 

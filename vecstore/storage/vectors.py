@@ -24,10 +24,14 @@ class VectorSegment:
     ----------
     row_ids : ndarray of shape (n,), int64, ascending
     vectors : ndarray of shape (n, dim), float32 or float16, read-only memory map
+    versions : ndarray of shape (n,), int64, or None
+        The commit that wrote each vector, in a file that compaction made of several; None if
+        the version that added the file wrote them all.
     """
 
     row_ids: NDArray[np.int64]
     vectors: NDArray[Any]
+    versions: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.row_ids)
@@ -40,6 +44,7 @@ def write_vectors(
     row_ids: NDArray[np.int64],
     vectors: NDArray[Any],
     labels: dict[str, str],
+    versions: NDArray[np.int64] | None = None,
 ) -> StoredFile:
     """Write one segment.
 
@@ -47,12 +52,17 @@ def write_vectors(
     ----------
     row_ids : ndarray of shape (n,), int64, ascending
     vectors : ndarray of shape (n, dim), float32 or float16, C-contiguous
+    versions : ndarray of shape (n,), int64, optional
+        See :class:`VectorSegment`.
     labels : dict
         What the file belongs to (the space's fingerprint); checked when it is read.
     """
     dim = vectors.shape[1]
     column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), dim)
-    batch = pa.record_batch([pa.array(row_ids), column], names=["row_id", "vector"])
+    columns = {"row_id": pa.array(row_ids), "vector": column}
+    if versions is not None:
+        columns["version"] = pa.array(versions)
+    batch = pa.record_batch(columns)
     schema = batch.schema.with_metadata(labels)
 
     def write(sink: pa.NativeFile) -> None:
@@ -97,7 +107,13 @@ def parse_vectors(
         batch = reader.get_batch(0)
         row_ids = batch.column("row_id").to_numpy(zero_copy_only=True)
         values = batch.column("vector").flatten().to_numpy(zero_copy_only=True)
-        segment = VectorSegment(row_ids=row_ids, vectors=values.reshape(len(row_ids), dim))
+        segment = VectorSegment(
+            row_ids=row_ids,
+            vectors=values.reshape(len(row_ids), dim),
+            versions=batch.column("version").to_numpy(zero_copy_only=True)
+            if "version" in batch.schema.names
+            else None,
+        )
     except (pa.ArrowException, KeyError, ValueError, OSError) as error:
         raise CorruptFileError(
             f"{path}: not a vector segment of {dim} dimensions: {error}"

@@ -1,8 +1,11 @@
-"""How coverage has grown: read from the files of a version, which say when they were added."""
+"""How coverage has grown: read from the vectors of a version, which say when they were written."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+
+import numpy as np
 
 from vecstore.catalog import VersionRecord
 from vecstore.snapshot import Snapshot
@@ -18,10 +21,10 @@ def coverage_history(
     committed = {record.version: record.committed_at for record in versions}
     points = []
     for space in spaces:
-        grown: dict[int, int] = {}
+        grown: Counter[int] = Counter()
         for vectors in snapshot.vectors(space):
-            added = vectors.record.added_version
-            grown[added] = grown.get(added, 0) + len(vectors.live_row_ids)
+            written, rows = np.unique(vectors.live_versions, return_counts=True)
+            grown.update(dict(zip(written.tolist(), rows.tolist(), strict=True)))
         native = 0
         for version in sorted(grown):
             native += grown[version]
