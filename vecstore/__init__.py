@@ -15,6 +15,7 @@ from vecstore.reading import CollectionVersion, Item
 from vecstore.search.plan import Plan
 from vecstore.spaces import EncodingProfile, Space
 from vecstore.store import Store, open
+from vecstore.upgrade.assessment import UpgradeAssessment
 from vecstore.writes import Checkpoint, WriteResult
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "Space",
     "Store",
     "TranslatorReport",
+    "UpgradeAssessment",
     "VecstoreError",
     "WriteResult",
     "__version__",

@@ -26,7 +26,7 @@ from vecstore_translators import (
 )
 from vecstore_translators.offset import MIN_QUERIES, score_offset
 
-__all__ = ["Fit", "TranslatorReport", "fit_pairs", "store_fit"]
+__all__ = ["Fit", "TranslatorReport", "as_families", "fit_pairs", "store_fit"]
 
 Side = Literal["documents", "queries"]
 
@@ -133,7 +133,7 @@ def fit_pairs(
     selection = select_translator(
         pairs.X,
         pairs.Y,
-        families=_families(families),
+        families=as_families(families),
         metric=new.metric,
         side=side,
         queries=None if queries is None else new.prepare_queries(queries),
@@ -186,9 +186,10 @@ def _writer_of(content: bytes) -> Callable[[pa.NativeFile], object]:
     return lambda sink: sink.write(content)
 
 
-def _families(
+def as_families(
     families: str | TranslatorFamily | Sequence[str | TranslatorFamily] | None,
 ) -> list[TranslatorFamily] | None:
+    """Return families by name or as they are; None means those that take part by default."""
     if families is None:
         return None
     if isinstance(families, (str, TranslatorFamily)):

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vecstore import definitions
+from vecstore.encoding import Encoder
+from vecstore.filters import Where
 from vecstore.fitting import MAX_PAIRS, Side, TranslatorReport, fit_pairs, store_fit
+from vecstore.upgrade.assess import assess
+from vecstore.upgrade.assessment import UpgradeAssessment
+from vecstore.upgrade.questions import Judgements, Queries
+from vecstore.upgrade.request import DEFAULT_DEPTHS, requested
 from vecstore.writing import Writable
 from vecstore_translators import TranslatorFamily
 
@@ -67,3 +73,116 @@ class Upgradable(Writable):
     def drop_translator(self, translator_id: str) -> None:
         """Forget a translator; searches stop using it with this commit."""
         self._commit(definitions.remove_translator(translator_id))
+
+    def assess_upgrade(
+        self,
+        *,
+        source: str,
+        target: str,
+        queries: Queries | None = None,
+        qrels: Judgements | None = None,
+        k: int = 10,
+        depths: Sequence[int] = DEFAULT_DEPTHS,
+        sample: int | None = None,
+        budget: float = 1.0,
+        price: float | None = None,
+        encoder: Encoder | None = None,
+        family: str | TranslatorFamily | Sequence[str | TranslatorFamily] | None = None,
+        where: Where | None = None,
+        commit: bool = True,
+        seed: int = 0,
+        progress: Callable[[str], None] | None = None,
+    ) -> UpgradeAssessment:
+        """Measure what an upgrade from one space to another would bring, and recommend one way.
+
+        Documents are sampled: what answers the queries, what competes with the answers, and
+        random ones. Those that lack a vector are embedded where their space has an encoder;
+        otherwise the pairs that are there are ranked. Then every way to live with two models
+        is measured on the same queries, with its cost: keep the old model, swap naively,
+        translate queries or documents, cascade, re-embed everything; with words, too, where
+        the queries are judged and their texts known.
+
+        Parameters
+        ----------
+        source, target : str
+            The old space and the new one.
+        queries : sequence of str, or dict of space name to vectors, optional
+            Texts, embedded by the encoders of the spaces; or vectors of shape (n, dim) by
+            space, with the texts under "text" where they are known. Without the old space's
+            vectors, keeping the old model cannot be measured. Without queries, sampled
+            documents ask.
+        qrels : sequence, optional
+            For each query the id of the item that answers it, several ids, or a dict of ids
+            to gains. The metric is then nDCG@k; otherwise it is overlap@k with the new model's
+            own answer, which cannot say whether the new model is the better one.
+        k : int
+        depths : sequence of int
+            Shortlists of the cascades.
+        sample : int, optional
+            Documents that are ranked, and so the most that are embedded; 0 embeds nothing. By
+            default 2,000, but a fifth of the items if they are fewer than 10,000, and at least
+            200.
+        budget : float
+            Share of the items that the recommended option may embed before its first query,
+            0.0 to 1.0.
+        price : float, optional
+            Of embedding a million tokens, in any unit.
+        encoder : Encoder, optional
+            Of the target space; by default that of :meth:`use_encoder`, or of its address.
+        family : str, TranslatorFamily or sequence of them, optional
+            What the forward map is chosen from; by default every family of the registry.
+        where : str or dict, optional
+            Assess as if only the items for which this filter is true were searched.
+        commit : bool
+            Keep what is embedded as coverage; it was paid for. Each batch is committed when it
+            is made, so that nothing of it is lost if a later one fails.
+        progress : callable, optional
+            Told in words what is being done.
+
+        Returns
+        -------
+        UpgradeAssessment
+            Options in the order of their costs, and one recommendation with its reason; print
+            it, or write it as a page with :func:`vecstore.upgrade.report.write_report`.
+
+        Raises
+        ------
+        InvalidArgumentError
+            Fewer than 20 documents have vectors in both spaces and nothing can make more; no
+            judged query has an answer that could be ranked; an argument is out of its range.
+        NotFoundError
+            There is no such space.
+        SpaceMismatchError
+            The encoder is not that of the target space.
+        UnpairedRowsError
+            Queries, texts and judgements differ in number.
+        """
+        version = self._settled()
+        keep = self._keep if commit else None
+        request = requested(
+            version,
+            source=source,
+            target=target,
+            queries=queries,
+            qrels=qrels,
+            k=k,
+            depths=depths,
+            sample=sample,
+            budget=budget,
+            price=price,
+            encoder=encoder,
+            family=family,
+            where=where,
+            seed=seed,
+            keep=keep,
+        )
+        return assess(
+            version,
+            request.plan,
+            request.questions,
+            request.old,
+            request.new,
+            keep=keep,
+            versions=self._catalog.versions(self._record.id),
+            progress=progress or (lambda _what: None),
+        )

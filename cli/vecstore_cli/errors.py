@@ -25,8 +25,9 @@ from vecstore.errors import (
     VecstoreError,
 )
 
-__all__ = ["BROKEN_PIPE", "EXIT_CODES", "INTERRUPTED", "Declined", "exit_code"]
+__all__ = ["BELOW_RETENTION", "BROKEN_PIPE", "EXIT_CODES", "INTERRUPTED", "Declined", "exit_code"]
 
+BELOW_RETENTION: Final = 8
 INTERRUPTED: Final = 130
 BROKEN_PIPE: Final = 141
 
@@ -39,6 +40,7 @@ EXIT_CODES: Final[dict[int, str]] = {
     5: "conflict: the name is taken, or another writer was first (safe to retry)",
     6: "storage: damaged file, other schema version, disk or database refused",
     7: "an embedding model failed or could not be reached (safe to retry)",
+    BELOW_RETENTION: "upgrade assess: what it recommends reaches less than --min-retention",
     INTERRUPTED: "interrupted by Ctrl-C; what was committed stays",
     BROKEN_PIPE: "the reader of the output went away",
 }

@@ -23,6 +23,7 @@ from vecstore_cli.commands.search import search
 from vecstore_cli.commands.space import space
 from vecstore_cli.commands.store import info, init, versions
 from vecstore_cli.commands.translator import translator
+from vecstore_cli.commands.upgrade import upgrade
 from vecstore_cli.errors import BROKEN_PIPE, EXIT_CODES, INTERRUPTED, exit_code
 
 __all__ = ["cli", "main"]
@@ -71,7 +72,7 @@ def cli() -> None:
 
 for _command in (
     init, info, versions, collection, space, ingest, export, search, get, count, delete,
-    translator, index, demo,
+    translator, index, upgrade, demo,
 ):  # fmt: skip
     cli.add_command(_command)
 

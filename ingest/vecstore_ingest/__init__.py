@@ -14,6 +14,7 @@ from vecstore_ingest.formats import FORMATS
 from vecstore_ingest.formats.reader import ROW_NUMBERS, Source
 from vecstore_ingest.job import IngestProgress, IngestReport, ingest
 from vecstore_ingest.mapping import ColumnMapping
+from vecstore_ingest.queries import QueryFile, read_qrels, read_queries
 
 __all__ = [
     "FORMATS",
@@ -23,10 +24,13 @@ __all__ = [
     "IngestProgress",
     "IngestReport",
     "LookupEncoder",
+    "QueryFile",
     "Source",
     "encoder_schemes",
     "export",
     "ingest",
     "open_encoder",
+    "read_qrels",
+    "read_queries",
     "register_encoder",
 ]

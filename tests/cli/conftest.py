@@ -64,6 +64,15 @@ def template(tmp_path_factory: pytest.TempPathFactory, planted: dict[str, np.nda
     write_lines(folder / "bad.jsonl", [*rows, {"id": "short", "vector": [1.0]}])
     np.save(folder / "queries.npy", planted["v2"][:4])
     np.save(folder / "new.npy", planted["v2"][:4])
+    write_lines(
+        folder / "asked.jsonl",
+        [
+            {"id": f"q{n}", "query": f"product {n}",
+             **{name: planted[name][n].tolist() for name in ("v1", "v2")}}
+            for n in range(12)
+        ],
+    )  # fmt: skip
+    (folder / "qrels.txt").write_text("".join(f"q{n} 0 p{n} 1\n" for n in range(12)))
     (folder / "new.txt").write_text("".join(f"p{number}\n" for number in range(4)))
     return folder
 

@@ -97,6 +97,7 @@ LINES = {
     "translator drop": "translator drop shop.vecstore {translator} --yes",
     "index build": "index build shop.vecstore --space v2 --kind flat",
     "index list": "index list shop.vecstore",
+    "upgrade assess": "upgrade assess shop.vecstore --source v1 --target v2",
     "index drop": "index drop shop.vecstore {index} --yes",
 }
 

@@ -36,6 +36,7 @@ POSITIONAL = {
         for method, subject in {"count": "where", "get": "ids", "search": "vectors"}.items()
     },
     "SearchResult.provenance": ["query"],
+    "UpgradeAssessment.option": ["name"],
     "Space.require_same": ["other"],
     "Space.require_model": ["model", "revision"],
     "Space.prepare": ["vectors"],

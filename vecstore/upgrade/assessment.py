@@ -139,7 +139,11 @@ class UpgradeAssessment:
     asked : str
         What the queries were, in words.
     items, pairs, sample, queries : int
-        Live items; pairs the translators were fitted on; documents that were ranked; queries.
+        Items that are searched; pairs the translators were fitted on; documents that were
+        ranked; queries.
+    embedded : int
+        Documents that were embedded to find this out. Where they were kept, no option has to
+        embed them again.
     options : tuple of UpgradeOption
         In the order of their costs.
     coverage : tuple of CoveragePoint
@@ -163,6 +167,7 @@ class UpgradeAssessment:
     coverage: tuple[CoveragePoint, ...] = ()
     pictures: Pictures = field(default_factory=Pictures)
     seconds: float = 0.0
+    embedded: int = 0
 
     def option(self, name: OptionName) -> UpgradeOption:
         """Return an option by its name; KeyError if it was not measured."""

@@ -9,13 +9,17 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
+from vecstore.rows import RowSet
+from vecstore.search.prepare import MAX_REFERENCE
 from vecstore.search.views import unit_rows
-from vecstore.snapshot import Snapshot
+from vecstore.spaces import Space
 from vecstore.upgrade.questions import Questions
-from vecstore.upgrade.sample import Sample
+from vecstore.upgrade.sample import Sample, drawn_rows
+from vecstore.upgrade.supply import Supply
 from vecstore_translators import (
     Procrustes,
     Ridge,
+    Selection,
     TranslatorFamily,
     score_offset,
     select_translator,
@@ -23,11 +27,14 @@ from vecstore_translators import (
 from vecstore_translators.crossfit import cross_fit
 from vecstore_translators.offset import MIN_QUERIES
 
-__all__ = ["Bridges", "build_bridges"]
+__all__ = ["ENOUGH_PAIRS", "Bridges", "build_bridges", "pair_rows"]
 
-# From here on the pairs beside the sample are enough to fit on, and the sample stays unseen.
-_ENOUGH_PAIRS = 100
+ENOUGH_PAIRS = 100
+"""With fewer pairs than these an assessment fits on those that it made itself, kept or not."""
+
 _MAX_PAIRS = 20_000
+
+Vectors = NDArray[np.float32]
 
 
 @final
@@ -47,64 +54,112 @@ class Bridges:
         The queries in the old space.
     offset : float
         Learned for the forward map; 0.0 without real queries.
+    reference : (ndarray of shape (m, d_s), ndarray of shape (m, d_t)), float32
+        Pairs on which scores by translated queries find the new space's scale.
     """
 
     pairs: int
     family: str
-    translated: NDArray[np.float32]
-    queries: NDArray[np.float32]
+    translated: Vectors
+    queries: Vectors
     offset: float
+    reference: tuple[Vectors, Vectors]
+
+
+def pair_rows(old: Supply, new: Supply, sample: NDArray[np.int64], *, kept: bool) -> RowSet:
+    """Return the rows to fit on: those that a fit would have once the assessment is over.
+
+    Where the sample can be left out at little loss it is, and stays unseen. Pairs that were
+    made and not kept are used only where there are too few others.
+    """
+    available = old.native & new.native
+    if kept:
+        available = old.known & new.known
+    if len(available) < ENOUGH_PAIRS:
+        available = available | RowSet.of(sample)
+    outside = available - RowSet.of(sample)
+    return outside if len(outside) >= max(ENOUGH_PAIRS, len(available) / 2) else available
 
 
 def build_bridges(
-    snapshot: Snapshot,
+    old: Supply,
+    new: Supply,
     sample: Sample,
     questions: Questions,
-    source: str,
-    target: str,
     *,
+    kept: bool,
     families: Sequence[TranslatorFamily] | None,
     seed: int,
 ) -> Bridges:
-    """Fit on the pairs outside the sample if there are enough, else across folds of the sample."""
-    old, new = snapshot.space(source).space, snapshot.space(target).space
-    rows = (snapshot.native(source) & snapshot.native(target)).to_array()
-    rows = np.setdiff1d(rows, sample.rows)
-    apart = len(rows) >= _ENOUGH_PAIRS
-    if len(rows) > _MAX_PAIRS:
-        rows = np.sort(np.random.default_rng(seed).choice(rows, _MAX_PAIRS, replace=False))
-    X = snapshot.gather(source, rows) if apart else sample.X
-    Y = snapshot.gather(target, rows) if apart else sample.Y
+    """Fit both directions and translate the sample's documents and the queries."""
+    source, target = old.record.space, new.record.space
+    usable = pair_rows(old, new, sample.rows, kept=kept)
+    rows = drawn_rows(usable, _MAX_PAIRS, seed=seed).to_array()
+    X, Y = old.gather(rows), new.gather(rows)
     real = questions.target if questions.own is None else None
-    forward = select_translator(X, Y, families=families, metric=new.metric, queries=real, seed=seed)
-    tuned = next(c.tuned for c in forward.candidates if c.family == forward.family)
-    translated = np.empty_like(sample.Y)
-    if apart:
-        translated[:] = forward.translator.translate(sample.X)
-    else:
-        held_out, values = cross_fit(tuned, X, Y, metric=new.metric, seed=seed)
-        # Beyond the pool of held-out pairs the fit on all of them has to do.
-        translated[:] = forward.translator.translate(sample.X)
-        translated[held_out] = values
+    forward = select_translator(
+        X, Y, families=families, metric=target.metric, queries=real, seed=seed
+    )
     back = select_translator(
-        Y, X, families=[Procrustes(), Ridge()], metric=old.metric, side="queries", seed=seed
+        Y, X, families=[Procrustes(), Ridge()], metric=source.metric, side="queries", seed=seed
     )
+    translated = _unseen(forward, rows, X, Y, asked=sample.rows, vectors=sample.X, seed=seed)
     queries = np.array(back.translator.translate(questions.target), dtype=np.float32)
-    if questions.own is not None and not apart:
-        # The documents that ask were among the pairs: each is mapped by a fit without it.
-        tuned_back = next(c.tuned for c in back.candidates if c.family == back.family)
-        held_out, values = cross_fit(tuned_back, Y, X, metric=old.metric, seed=seed)
-        asking = np.full(len(sample.rows), -1)
-        asking[np.searchsorted(sample.rows, questions.own)] = np.arange(len(questions))
-        known = asking[held_out] >= 0
-        queries[asking[held_out][known]] = values[known]
-    enough = real is not None and len(real) >= MIN_QUERIES
+    if questions.own is not None:
+        queries = _unseen(
+            back, rows, Y, X, asked=questions.own, vectors=questions.target, seed=seed
+        )
+    offset = 0.0
+    if real is not None and len(real) >= MIN_QUERIES:
+        offset = score_offset(_tuned(forward), X, Y, real, metric=target.metric, seed=seed)
+    shown = np.random.default_rng(0).permutation(len(rows))[:MAX_REFERENCE]
     return Bridges(
-        pairs=len(X),
+        pairs=len(rows),
         family=forward.family.label,
-        translated=unit_rows(translated) if new.normalised else translated,
-        queries=unit_rows(queries) if old.normalised else queries,
-        offset=score_offset(tuned, X, Y, real, metric=new.metric, seed=seed)
-        if enough and real is not None
-        else 0.0,
+        translated=_as_stored(translated, target),
+        queries=_as_stored(queries, source),
+        offset=offset,
+        reference=(X[shown], Y[shown]),
     )
+
+
+def _unseen(
+    fit: Selection,
+    rows: NDArray[np.int64],
+    X: Vectors,
+    Y: Vectors,
+    *,
+    asked: NDArray[np.int64],
+    vectors: Vectors,
+    seed: int,
+) -> Vectors:
+    """Translate vectors of rows; those among the pairs by a fit to the others.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n,), int64, ascending
+        Of the pairs X and Y.
+    asked : ndarray of shape (m,), int64
+        Rows that the vectors belong to.
+    """
+    translated = np.array(fit.translator.translate(vectors), dtype=np.float32)
+    place = np.minimum(np.searchsorted(rows, asked), len(rows) - 1)
+    seen = rows[place] == asked
+    if not seen.any():
+        return translated
+    # Beyond the pool of held-out pairs the fit to all of them has to do: it is as good as equal.
+    held_out, values = cross_fit(_tuned(fit), X, Y, metric=fit.metric, seed=seed)
+    at = np.full(len(rows), -1, dtype=np.int64)
+    at[held_out] = np.arange(len(held_out))
+    known = seen & (at[place] >= 0)
+    translated[known] = values[at[place[known]]]
+    return translated
+
+
+def _tuned(fit: Selection) -> TranslatorFamily:
+    """Return the winner with the hyper-parameters that were chosen for it."""
+    return next(c.tuned for c in fit.candidates if c.family == fit.family)
+
+
+def _as_stored(vectors: Vectors, space: Space) -> Vectors:
+    return unit_rows(vectors) if space.normalised else vectors

@@ -2,126 +2,151 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import final
 
-import numpy as np
-from numpy.typing import NDArray
-
 from vecstore.upgrade.assessment import Cost, UpgradeOption
-from vecstore.upgrade.sample import Sample
-from vecstore.upgrade.simulation import Judge, Tables, cascaded, tuned_words, with_words
+from vecstore.upgrade.simulation import (
+    Judge,
+    Scores,
+    Tables,
+    Values,
+    cascaded,
+    tuned,
+    with_words,
+)
 from vecstore_translators.evaluation import bootstrap_interval, paired_bootstrap
 
-__all__ = ["measured_options"]
+__all__ = ["Measured", "Prices", "measured_options"]
 
 _CHARACTERS_PER_TOKEN = 4
 
-Values = NDArray[np.float64]
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prices:
+    """What embedding documents costs.
+
+    Attributes
+    ----------
+    missing : int
+        Items without a native vector: what a full re-embed embeds.
+    pairs_missing : int
+        Documents that have to be embedded for the pairs of the fit.
+    characters : float
+        Mean length of a document.
+    per_second : float or None
+        Documents that the encoder embeds.
+    price : float or None
+        Of a million tokens.
+    """
+
+    missing: int
+    pairs_missing: int
+    characters: float
+    per_second: float | None
+    price: float | None
+
+    def of(self, documents: int, per_query: float = 0.0) -> Cost:
+        """Return the cost of so many documents, and of so many more for each query."""
+        tokens = round(documents * self.characters / _CHARACTERS_PER_TOKEN)
+        return Cost(
+            documents=documents,
+            documents_per_query=float(per_query),
+            tokens=tokens,
+            seconds=None if self.per_second is None else documents / self.per_second,
+            price=None if self.price is None else tokens / 1e6 * self.price,
+        )
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Measured:
+    """An option and its metric for each query, ndarray of shape (queries,), float64."""
+
+    option: UpgradeOption
+    values: Values
 
 
 def measured_options(
     tables: Tables,
     judge: Judge,
-    k: int,
+    prices: Prices,
     *,
     depths: tuple[int, ...],
-    missing: int,
-    pairs_missing: int,
-    sample: Sample,
-    price: float | None,
-    can_embed: bool,
     seed: int,
-) -> tuple[UpgradeOption, ...]:
+) -> tuple[Measured, ...]:
     """Judge every option; in the order of their costs.
 
     Parameters
     ----------
-    missing : int
-        Items without a native vector: what a full re-embed embeds.
-    pairs_missing : int
-        Documents that had to be embedded for the pairs of the fit.
-    price : float, optional
-        Of a million tokens.
-    can_embed : bool
-        Without an encoder there is no cascade.
+    depths : tuple of int
+        Of the cascades; empty where nothing can be embedded.
     """
-    costs = _Costs(sample, price)
-    bridge, full = costs.of(pairs_missing), costs.of(missing)
-    table: list[tuple[str, str, NDArray[np.float32] | None, Cost]] = [
-        ("stay", "keep the old model", tables.stay, costs.of(0)),
-        ("naive", "naive swap", tables.naive, costs.of(0)),
-        ("query-side", "translate the query", tables.query, bridge),
-        ("forward", "translate the documents", tables.forward, bridge),
+    nothing, bridge = prices.of(0), prices.of(prices.pairs_missing)
+    lines = [
+        *_lines("stay", "keep the old model", tables.stay, tables, judge, nothing),
+        *_lines("naive", "naive swap", tables.naive, tables, judge, nothing, words=False),
+        *_lines("query-side", "translate the query", tables.query, tables, judge, bridge),
+        *_lines("forward", "translate the documents", tables.forward, tables, judge, bridge),
     ]
-    lines: list[tuple[str, str, Values, Cost, float | None]] = []
-    forward_weight = None
-    for name, title, scores, cost in table:
-        if scores is None:
-            continue
-        lines.append((name, title, judge(scores), cost, None))
-        if tables.words is not None and name in ("stay", "forward"):
-            values, weight = tuned_words(scores, tables.words, judge)
-            forward_weight = weight if name == "forward" else forward_weight
-            lines.append((f"{name}+lexical", f"{title}, and words", values, cost, weight))
-    native_words = None
-    if tables.words is not None:
-        values, native_weight = tuned_words(tables.native, tables.words, judge)
-        native_words = (values, native_weight)
-    for depth in depths if can_embed else ():
-        lines.extend(
-            _cascades(tables, judge, max(depth, k), costs.of(pairs_missing, depth), forward_weight)
-        )
-    lines.append(("re-embed", "re-embed everything", judge(tables.native), full, None))
-    if native_words is not None:
-        lines.append(
-            ("re-embed+lexical", "re-embed everything, and words", native_words[0], full,
-             native_words[1])
-        )  # fmt: skip
+    for depth in depths:
+        cost = prices.of(prices.pairs_missing, depth)
+        lines.extend(_cascades(tables, judge, depth, cost))
+    full = prices.of(prices.missing)
+    lines.extend(_lines("re-embed", "re-embed everything", tables.native, tables, judge, full))
     stay = next((values for name, _, values, _, _ in lines if name == "stay"), None)
     return tuple(
-        UpgradeOption(
-            name=name,
-            title=title,
-            quality=bootstrap_interval(values, seed=seed),
-            gain=None if stay is None or name == "stay" else paired_bootstrap(values, stay),
-            cost=cost,
-            weight=weight,
+        Measured(
+            option=UpgradeOption(
+                name=name,
+                title=title,
+                quality=bootstrap_interval(values, seed=seed),
+                gain=None
+                if stay is None or name == "stay"
+                else paired_bootstrap(values, stay, seed=seed),
+                cost=cost,
+                weight=weight,
+            ),
+            values=values,
         )
         for name, title, values, cost, weight in lines
     )
 
 
-def _cascades(
-    tables: Tables, judge: Judge, depth: int, cost: Cost, weight: float | None
-) -> Iterator[tuple[str, str, Values, Cost, float | None]]:
-    """Yield a cascade without and with words; one weight for shortlist and ranking alike."""
-    title = f"translate, cascade of {depth}"
-    plain = cascaded(tables.forward, tables.native, depth)
-    yield f"cascade@{depth}", title, judge(plain), cost, None
-    if tables.words is None or weight is None:
+_Line = tuple[str, str, Values, Cost, float | None]
+
+
+def _lines(
+    name: str,
+    title: str,
+    scores: Scores | None,
+    tables: Tables,
+    judge: Judge,
+    cost: Cost,
+    *,
+    words: bool = True,
+) -> Iterator[_Line]:
+    """Yield an option without and with words, where it can be measured."""
+    if scores is None:
         return
-    short = with_words(tables.forward, tables.words, weight)
-    final = with_words(tables.native, tables.words, weight)
-    both = cascaded(short, final, depth)
-    yield f"cascade@{depth}+lexical", f"{title}, and words", judge(both), cost, weight
-
-
-@final
-class _Costs:
-    """Turns a number of documents into tokens, seconds and a price."""
-
-    def __init__(self, sample: Sample, price: float | None) -> None:
-        self._characters = sample.characters
-        self._rate = sample.documents_per_second
-        self._price = price
-
-    def of(self, documents: int, per_query: float = 0.0) -> Cost:
-        tokens = round(documents * self._characters / _CHARACTERS_PER_TOKEN)
-        return Cost(
-            documents=documents,
-            documents_per_query=float(per_query),
-            tokens=tokens,
-            seconds=None if self._rate is None else documents / self._rate,
-            price=None if self._price is None else tokens / 1e6 * self._price,
+    yield name, title, judge(scores), cost, None
+    if words and tables.words is not None:
+        texts = tables.words
+        yield _with_words(
+            name, title, lambda weight: judge(with_words(scores, texts, weight)), cost
         )
+
+
+def _cascades(tables: Tables, judge: Judge, depth: int, cost: Cost) -> Iterator[_Line]:
+    """Yield a cascade without and with words."""
+    name, title = f"cascade@{depth}", f"translate, cascade of {depth}"
+    yield name, title, judge(cascaded(tables, depth)), cost, None
+    if tables.words is not None:
+        yield _with_words(name, title, lambda weight: judge(cascaded(tables, depth, weight)), cost)
+
+
+def _with_words(name: str, title: str, judged: Callable[[float], Values], cost: Cost) -> _Line:
+    values, weight = tuned(judged)
+    return f"{name}+lexical", f"{title}, and words", values, cost, weight

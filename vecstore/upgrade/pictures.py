@@ -22,7 +22,6 @@ def drawn(
     translated: NDArray[np.float32],
     tables: Tables,
     *,
-    offset: float,
     seed: int,
 ) -> Pictures:
     """Draw documents on principal axes, and scores of the same query and document both ways."""
@@ -37,7 +36,7 @@ def drawn(
     document = np.where(np.arange(_SCORES) % 2 == 0, best, any_document)
     new_axes = _axes(sample.Y)
     return Pictures(
-        translated_scores=_rounded(tables.forward[query, document] + offset),
+        translated_scores=_rounded(tables.translated[query, document]),
         native_scores=_rounded(tables.native[query, document]),
         old=_points(sample.X[rows], _axes(sample.X)),
         new=_points(sample.Y[rows], new_axes),

@@ -60,6 +60,20 @@ class Questions:
             return "held-out documents in the place of queries"
         return "real queries without judgements" if self.relevant is None else "judged queries"
 
+    def some(self, *, most: int, answers: int, seed: int) -> Questions:
+        """Return at most ``most`` queries, drawn at random, with at most so many answers."""
+        order = np.random.default_rng(seed).permutation(len(self))[:most]
+        if self.relevant is not None:
+            count = np.cumsum((self.relevant[order] >= 0).sum(axis=1))
+            order = order[: max(int(np.searchsorted(count, answers, side="right")), 1)]
+        return self.take(np.sort(order))
+
+    def answered(self, rows: NDArray[np.int64]) -> Questions:
+        """Return the queries that one of the rows answers; all, without judgements."""
+        if self.relevant is None:
+            return self
+        return self.take(np.flatnonzero(np.isin(self.relevant, rows).any(axis=1)))
+
     def take(self, rows: NDArray[np.int64]) -> Questions:
         """Return some of the queries."""
         return replace(
@@ -110,6 +124,10 @@ def asked_questions(
     for what, other in (("old vectors", old), ("texts", known), ("judgements", qrels)):
         if other is not None and len(other) != len(new):
             raise UnpairedRowsError(f"expected {len(new)} {what}, one per query, got {len(other)}")
+    if not len(new):
+        raise InvalidArgumentError(
+            "expected at least one query, got none; without queries= documents ask"
+        )
     questions = Questions(source=old, target=new, texts=known)
     return questions if qrels is None else _judged(snapshot, questions, qrels)
 

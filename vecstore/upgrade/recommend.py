@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import Literal
 
 from vecstore.upgrade.assessment import Recommendation, UpgradeOption
+from vecstore.upgrade.measure import Measured
+from vecstore_translators.evaluation import paired_bootstrap
 
 __all__ = ["EQUAL", "recommend"]
 
@@ -14,7 +16,7 @@ EQUAL = 0.005
 
 
 def recommend(
-    options: Sequence[UpgradeOption],
+    measured: Sequence[Measured],
     *,
     items: int,
     budget: float,
@@ -23,24 +25,44 @@ def recommend(
 ) -> Recommendation:
     """Choose among options that are ordered from the cheapest to the dearest.
 
+    An option that cannot be told from keeping the old model is not worth a change: then the
+    old model stays.
+
     Parameters
     ----------
     budget : float
         Share of the items that may be embedded before the first query, 0.0 to 1.0.
     """
-    affordable = [o for o in options if o.cost.documents <= budget * items]
     # Comparing across spaces as they are is measured as a warning, never advised.
-    candidates = [o for o in affordable if not o.name.startswith("naive")]
-    best = max(o.quality.mean for o in candidates)
-    chosen = next(o for o in candidates if o.quality.mean >= best - EQUAL)
-    full = _counterpart(chosen, options)
-    retention = chosen.quality.mean / full.quality.mean if full.quality.mean > 0 else 1.0
+    candidates = [
+        m
+        for m in measured
+        if m.option.cost.documents <= budget * items and m.option.name != "naive"
+    ]
+    best = max(m.option.quality.mean for m in candidates)
+    chosen = next(m for m in candidates if m.option.quality.mean >= best - EQUAL)
+    doubtful = None
+    kept = [m for m in candidates if _stays(m.option)]
+    if kept and not _stays(chosen.option):
+        old = max(kept, key=lambda m: m.option.quality.mean)
+        if paired_bootstrap(chosen.values, old.values).low <= 0:
+            chosen, doubtful = old, chosen.option
+    options = [m.option for m in measured]
+    full = _counterpart(chosen.option, options)
+    retention = chosen.option.quality.mean / full.quality.mean if full.quality.mean > 0 else 1.0
     return Recommendation(
-        option=chosen.name,
-        reason=_reason(chosen, full, options, items=items, budget=budget, metric=metric, k=k),
+        option=chosen.option.name,
+        reason=_reason(
+            chosen.option, full, options,
+            items=items, budget=budget, metric=metric, k=k, doubtful=doubtful,
+        ),
         retention=retention,
-        weight=chosen.weight,
-    )
+        weight=chosen.option.weight,
+    )  # fmt: skip
+
+
+def _stays(option: UpgradeOption) -> bool:
+    return option.name.startswith("stay")
 
 
 def _counterpart(chosen: UpgradeOption, options: Sequence[UpgradeOption]) -> UpgradeOption:
@@ -61,24 +83,35 @@ def _reason(
     budget: float,
     metric: str,
     k: int,
+    doubtful: UpgradeOption | None,
 ) -> str:
     measure = f"nDCG@{k}" if metric == "ndcg" else f"overlap@{k} with the new model"
-    first = chosen.cost.documents / max(items, 1)
     parts = [f"it reaches {chosen.quality.mean:.3f} {measure}"]
     if chosen.name != full.name:
         parts.append(f"a full re-embed {full.quality.mean:.3f}")
     stay = next((o for o in options if o.name == "stay"), None)
-    if stay is not None and not chosen.name.startswith("stay"):
-        parts.append(f"the old model {stay.quality.mean:.3f}")
+    if stay is not None and chosen.name != "stay":
+        parts.append(f"the old model {'alone ' if _stays(chosen) else ''}{stay.quality.mean:.3f}")
     text = ", ".join(parts) + "; "
-    if chosen.name.startswith("stay"):
+    if doubtful is not None:
+        text += (
+            f"to {doubtful.title} would reach {doubtful.quality.mean:.3f}, which these queries "
+            "cannot tell from it"
+        )
+    elif _stays(chosen):
         text += f"no other option that embeds at most {budget:.0%} of the items first beats it"
     elif chosen.cost.documents:
+        first = chosen.cost.documents / max(items, 1)
         text += f"{first:.1%} of the items are embedded before the first query"
     else:
         text += "nothing is embedded before the first query"
     if chosen.cost.documents_per_query:
         text += f", and at most {chosen.cost.documents_per_query:.0f} documents for each"
+    if stay is None:
+        text += (
+            ". The old model was not measured, for nobody knows its query vectors: pass them, or "
+            "give its space an encoder"
+        )
     if metric == "overlap":
         text += (
             ". Without judged queries this cannot say whether the new model is better than the "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
 
@@ -10,13 +11,15 @@ from numpy.typing import NDArray
 
 from vecstore.upgrade.questions import Questions
 from vecstore_translators.evaluation import ndcg_at_k, overlap_at_k
+from vecstore_translators.evaluation.ranking import best_columns
 
-__all__ = ["Judge", "Tables", "cascaded", "tuned_words", "with_words"]
+__all__ = ["WEIGHTS", "Judge", "Tables", "cascaded", "tuned", "with_words"]
 
 WEIGHTS = (2.0, 4.0, 6.0, 8.0, 10.0, 12.0)
 """Weights of words that are compared."""
 
 Scores = NDArray[np.float32]
+Values = NDArray[np.float64]
 
 
 @final
@@ -29,7 +32,10 @@ class Tables:
     native : ndarray
         By the new model alone: a full re-embed.
     forward, query : ndarray
-        By the documents translated forward; by the queries translated back.
+        By the documents translated forward; by the queries translated back. Documents that a
+        search finds natively have their native scores.
+    translated : ndarray
+        By the documents translated forward, all of them.
     stay : ndarray or None
         By the old model alone; None without the queries' old vectors.
     naive : ndarray or None
@@ -40,7 +46,8 @@ class Tables:
 
     native: Scores
     forward: Scores
-    query: Scores | None = None
+    translated: Scores
+    query: Scores
     stay: Scores | None = None
     naive: Scores | None = None
     words: Scores | None = None
@@ -53,7 +60,7 @@ class Judge:
     def __init__(
         self, questions: Questions, rows: NDArray[np.int64], native: Scores, *, k: int
     ) -> None:
-        self._k = k
+        self._k = min(k, len(rows) - (questions.own is not None))
         self._gains = questions.gains
         self._hidden: NDArray[np.bool_] | None = None
         if questions.own is not None:
@@ -69,9 +76,9 @@ class Judge:
         """Return the k best documents of each query, as places in the sample."""
         if self._hidden is not None:
             scores = np.where(self._hidden, np.float32(-np.inf), scores)
-        return np.argsort(-scores, axis=1, kind="stable")[:, : self._k]
+        return best_columns(scores, self._k)[0]
 
-    def __call__(self, scores: Scores) -> NDArray[np.float64]:
+    def __call__(self, scores: Scores) -> Values:
         """Return one value per query; larger is better."""
         found = self.ranking(scores)
         if self._gains is None:
@@ -81,13 +88,23 @@ class Judge:
 
 def with_words(scores: Scores, words: Scores, weight: float) -> Scores:
     """Add words as a search does: in standard deviations of the query's scores."""
-    spread = scores.std(axis=1, keepdims=True)
-    both: Scores = scores + np.float32(weight) * spread * words
+    both: Scores = scores + bonus_of(scores, words, weight)
     return both
 
 
-def tuned_words(scores: Scores, words: Scores, judge: Judge) -> tuple[NDArray[np.float64], float]:
+def bonus_of(scores: Scores, words: Scores, weight: float) -> Scores:
+    """Return what words add to scores."""
+    bonus: Scores = np.float32(weight) * scores.std(axis=1, keepdims=True) * words
+    return bonus
+
+
+def tuned(judged: Callable[[float], Values]) -> tuple[Values, float]:
     """Choose the weight of words on one half of the queries and judge it on the other.
+
+    Parameters
+    ----------
+    judged : callable
+        Gives each query's metric at a weight.
 
     Returns
     -------
@@ -96,18 +113,27 @@ def tuned_words(scores: Scores, words: Scores, judge: Judge) -> tuple[NDArray[np
     weight : float
         The best over all queries.
     """
-    values = np.stack([judge(with_words(scores, words, weight)) for weight in WEIGHTS])
+    values = np.stack([judged(weight) for weight in WEIGHTS])
     even = np.arange(values.shape[1]) % 2 == 0
-    judged = np.empty(values.shape[1])
+    chosen = np.empty(values.shape[1])
     for half in (even, ~even):
-        judged[half] = values[int(values[:, ~half].mean(axis=1).argmax())][half]
-    return judged, WEIGHTS[int(values.mean(axis=1).argmax())]
+        # A single query has no other half.
+        others = ~half if (~half).any() else half
+        chosen[half] = values[int(values[:, others].mean(axis=1).argmax())][half]
+    return chosen, WEIGHTS[int(values.mean(axis=1).argmax())]
 
 
-def cascaded(shortlisted_by: Scores, native: Scores, depth: int) -> Scores:
-    """Return native scores for each query's shortlist, and nothing for the rest."""
-    depth = min(depth, native.shape[1])
-    short = np.argpartition(-shortlisted_by, depth - 1, axis=1)[:, :depth]
+def cascaded(tables: Tables, depth: int, weight: float | None = None) -> Scores:
+    """Return native scores of each query's shortlist, and minus infinity for the rest.
+
+    As in a search, words add the same to the scores that make the shortlist and to the native
+    ones.
+    """
+    short, native = tables.forward, tables.native
+    if weight is not None and tables.words is not None:
+        bonus = bonus_of(tables.forward, tables.words, weight)
+        short, native = short + bonus, native + bonus
+    chosen = best_columns(short, min(depth, native.shape[1]))[0]
     scores = np.full_like(native, -np.inf)
-    np.put_along_axis(scores, short, np.take_along_axis(native, short, axis=1), axis=1)
+    np.put_along_axis(scores, chosen, np.take_along_axis(native, chosen, axis=1), axis=1)
     return scores
