@@ -15,6 +15,7 @@ __all__ = ["get_index", "index_kinds", "read_index"]
 _KINDS = {
     "flat": "vecstore.indexes.flat:FlatIndex",
     "hnsw": "vecstore.indexes.hnsw:HnswIndex",
+    "gpu_flat": "vecstore.indexes.gpu_flat:GpuFlatIndex",
 }
 
 

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from vecstore.catalog import SpaceRecord
 from vecstore.errors import CorruptFileError, StorageError, UnsupportedOperationError
+from vecstore.gpu.translate import translate
 from vecstore.snapshot import LiveVectors, SegmentCache
 from vecstore.spaces import KernelMetric, Space
 from vecstore.storage.root import checksum
@@ -155,7 +156,7 @@ class View:
         source = np.asarray(live.segment.vectors, dtype=np.float32)
         if self.record.space.normalised and live.segment.vectors.dtype == np.float16:
             source = source / np.linalg.norm(source, axis=1, keepdims=True)
-        translated = self.translator.translate(source)
+        translated = translate(self.translator, source)
         if self.form == "rewrite":
             return unit_rows(translated) if self.target.normalised else translated
         folded = np.ones((len(source), self.dim), dtype=np.float32)

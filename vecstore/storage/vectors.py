@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from vecstore.errors import CorruptFileError
 from vecstore.storage.root import DataRoot, StoredFile
 
-__all__ = ["VectorSegment", "parse_vectors", "read_vectors", "write_vectors"]
+__all__ = ["VectorSegment", "parse_vectors", "put_vectors", "read_vectors", "write_vectors"]
 
 
 @final
@@ -57,19 +57,29 @@ def write_vectors(
     labels : dict
         What the file belongs to (the space's fingerprint); checked when it is read.
     """
-    dim = vectors.shape[1]
-    column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), dim)
+
+    def write(sink: pa.NativeFile) -> None:
+        put_vectors(sink, row_ids=row_ids, vectors=vectors, labels=labels, versions=versions)
+
+    return root.write(path, write)
+
+
+def put_vectors(
+    sink: pa.NativeFile,
+    *,
+    row_ids: NDArray[np.int64],
+    vectors: NDArray[Any],
+    labels: dict[str, str],
+    versions: NDArray[np.int64] | None = None,
+) -> None:
+    """Write the bytes of one segment; see :func:`write_vectors`."""
+    column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])
     columns = {"row_id": pa.array(row_ids), "vector": column}
     if versions is not None:
         columns["version"] = pa.array(versions)
-    batch = pa.record_batch(columns)
-    schema = batch.schema.with_metadata(labels)
-
-    def write(sink: pa.NativeFile) -> None:
-        with pa.ipc.new_file(sink, schema) as writer:
-            writer.write_batch(batch.replace_schema_metadata(labels))
-
-    return root.write(path, write)
+    batch = pa.record_batch(columns).replace_schema_metadata(labels)
+    with pa.ipc.new_file(sink, batch.schema) as writer:
+        writer.write_batch(batch)
 
 
 def read_vectors(

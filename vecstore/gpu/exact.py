@@ -1,0 +1,266 @@
+"""DeviceRows: rows kept on a device in half precision, and an exact search over them.
+
+A scan is bound by memory: half the bytes are twice the speed. It proposes a few candidates more
+than wanted, which are scored again in float32. How far half precision can be off was measured
+when the rows were taken in, so whether a row that was not proposed could belong into the answer
+is known: where it could, the query is asked again for more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal, TypeAlias, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecstore.gpu.device import full_precision, load_torch
+from vecstore.indexes.blocks import Block, BlockMetric
+from vecstore.indexes.exact import exact_search
+from vecstore.indexes.topk import merge_top_k
+from vecstore.rows import RowSet
+
+__all__ = ["DeviceRows", "Precision"]
+
+Precision: TypeAlias = Literal["float32", "float16", "bfloat16"]
+
+# Candidates beyond k; a clustered corpus of unit vectors has some tens of rows within what half
+# precision cannot tell apart.
+_SPARE = 54
+# Beyond this width a plain float32 scan of the whole is the cheaper way to certainty.
+_WIDEST = 4096
+# Scores in flight at a time, and the rows gathered for rescoring.
+_TILE_BYTES = {"cpu": 2**25, "cuda": 2**29}
+_QUERIES = 1024
+# Below this share of rows that pass a mask, they are gathered instead of the others masked.
+_SELECTIVE = 0.25
+
+Answer = tuple[NDArray[np.float32], NDArray[np.int64]]
+
+
+@final
+class DeviceRows:
+    """Immutable rows on one device. Searching is thread-safe.
+
+    Parameters
+    ----------
+    row_ids : ndarray of shape (n,), int64
+    vectors : ndarray of shape (n, d), float32
+        On the host; candidates are scored again from these.
+    metric : {"ip", "l2"}
+    device : str
+        "cpu" or "cuda:N".
+    precision : {"float32", "float16", "bfloat16"}
+        Of the copy on the device: 4, 2 or 2 bytes a component.
+
+    Attributes
+    ----------
+    scale : float
+        A power of two that components are divided by, so that float16 can hold them.
+    rounding : float
+        Greatest length of what rounding took from a row.
+    longest : float
+        Length of the longest row.
+    """
+
+    def __init__(
+        self,
+        row_ids: NDArray[np.int64],
+        vectors: NDArray[np.float32],
+        *,
+        metric: BlockMetric,
+        device: str,
+        precision: Precision,
+    ) -> None:
+        torch = load_torch()
+        self._torch = torch
+        self._block = Block(row_ids=row_ids, vectors=vectors)
+        self._metric = metric
+        self._device = torch.device(device)
+        self._tile = _TILE_BYTES[self._device.type]
+        self._ids = torch.as_tensor(row_ids.copy(), device=self._device)
+        # The largest component in [1, 2): float16 keeps all its bits from 2^-14 to 2^16.
+        largest = max((float(np.abs(part).max()) for part in _parts(vectors, 2**16)), default=1.0)
+        self.scale = 2.0 ** np.floor(np.log2(largest)) if largest > 0 else 1.0
+        self._rows = torch.empty(
+            vectors.shape, dtype=getattr(torch, precision), device=self._device
+        )
+        self._squares = torch.empty(len(vectors), dtype=torch.float32, device=self._device)
+        self.rounding = self.longest = 0.0
+        self._full = self._room_for_all(vectors)
+        start = 0
+        for part in _parts(vectors, max(1, self._tile // (4 * max(vectors.shape[1], 1)))):
+            full = torch.from_numpy(np.array(part, dtype=np.float32)).to(self._device)
+            short = (full / self.scale).to(self._rows.dtype)
+            self._rows[start : start + len(part)] = short
+            if self._full is not None:
+                self._full[start : start + len(part)] = full
+            squares = (full * full).sum(dim=1)
+            self._squares[start : start + len(part)] = squares
+            lost = (full - short.to(torch.float32) * self.scale).norm(dim=1).max()
+            self.rounding = max(self.rounding, float(lost))
+            self.longest = max(self.longest, float(squares.max()) ** 0.5)
+            start += len(part)
+
+    def __len__(self) -> int:
+        return len(self._block)
+
+    def _room_for_all(self, vectors: NDArray[np.float32]) -> Any | None:
+        """Return memory for the float32 rows too, where a GPU has it to spare.
+
+        Candidates are then rescored where they are found: over 10 M rows of 768 dimensions a
+        batch of 1,024 would else wait longer for the host to gather them than for the scan.
+        """
+        if self._device.type != "cuda":
+            return None
+        free, _ = self._torch.cuda.mem_get_info(self._device)
+        if 2 * vectors.size * 4 > free:
+            return None
+        return self._torch.empty(vectors.shape, dtype=self._torch.float32, device=self._device)
+
+    def search(self, queries: NDArray[np.float32], k: int, allowed: RowSet | None) -> Answer:
+        """Return each query's k best rows, exactly.
+
+        Parameters
+        ----------
+        queries : ndarray of shape (nq, d), float32
+        k : int
+        allowed : RowSet, optional
+            Rows that may be found; None for all.
+
+        Returns
+        -------
+        scores : ndarray of shape (nq, k), float32
+            Descending; larger is better. Computed in float32.
+        row_ids : ndarray of shape (nq, k), int64
+            Ties by ascending row id; -1 with minus infinity where there are not k rows.
+        """
+        scores = np.full((len(queries), k), -np.inf, np.float32)
+        row_ids = np.full((len(queries), k), -1, np.int64)
+        eligible, mask, places = self._eligible(allowed)
+        if not eligible:
+            return scores, row_ids
+        for start in range(0, len(queries), _QUERIES):
+            left = np.arange(start, min(start + _QUERIES, len(queries)))
+            width = min(eligible, max(2 * k, k + _SPARE))
+            # More candidates, until no row that was left out can belong into the answer.
+            while len(left):
+                if width < eligible and width > max(_WIDEST, 2 * k):
+                    scores[left], row_ids[left] = self._scan_host(queries[left], k, allowed)
+                    break
+                asked = self._torch.from_numpy(queries[left]).to(self._device)
+                positions, bound = self._candidates(asked, width, mask, places)
+                values = self._rescored(queries[left], asked, positions)
+                best, ids = merge_top_k(values, self._block.row_ids[positions.cpu().numpy()], k)
+                certain = (bound < best[:, -1]) if width < eligible else np.ones(len(left), bool)
+                scores[left[certain]], row_ids[left[certain]] = best[certain], ids[certain]
+                left = left[~certain]
+                width = min(eligible, 4 * width)
+        return scores, row_ids
+
+    def _eligible(self, allowed: RowSet | None) -> tuple[int, Any | None, Any | None]:
+        """Return how many rows may be found, and their mask or, where they are few, positions."""
+        if allowed is None:
+            return len(self), None, None
+        torch = self._torch
+        bits = torch.as_tensor(allowed.bits.copy(), device=self._device)
+        if not len(bits):
+            return 0, None, None
+        byte = self._ids >> 3
+        inside = byte < len(bits)
+        taken = bits[torch.where(inside, byte, 0)]
+        mask = ((taken >> (self._ids & 7).to(torch.uint8)) & 1).bool() & inside
+        places = mask.nonzero()[:, 0]
+        if len(places) < _SELECTIVE * len(self):
+            return len(places), None, places
+        return len(places), mask, None
+
+    def _candidates(
+        self, queries: Any, width: int, mask: Any | None, places: Any | None
+    ) -> tuple[Any, NDArray[np.float32]]:
+        """Return positions, (nq, width), and an upper bound of the score of every other row."""
+        torch = self._torch
+        # A query's own scale: its length does not change what is near.
+        lengths = queries.abs().amax(dim=1, keepdim=True).clamp_min(1e-30)
+        unit = queries / lengths
+        short = unit.to(self._rows.dtype)
+        best = torch.empty((len(queries), 0), device=self._device)
+        found = torch.empty((len(queries), 0), dtype=torch.int64, device=self._device)
+        n, dim = len(self) if places is None else len(places), queries.shape[1]
+        step = max(256, self._tile // (4 * len(queries)))
+        for start in range(0, n, step):
+            part = slice(start, min(start + step, n))
+            chosen: Any = part if places is None else places[part]
+            with full_precision(torch):
+                scores = self._product(short, self._rows[chosen])
+            scores *= lengths * self.scale
+            if self._metric == "l2":
+                scores = scores.mul_(2).sub_(self._squares[chosen])
+            if mask is not None:
+                scores.masked_fill_(~mask[part], -torch.inf)
+            scores, order = scores.topk(min(width, scores.shape[1]), dim=1)
+            order = order + start if places is None else chosen[order]
+            best, order_ = torch.cat([best, scores], dim=1).topk(
+                min(width, best.shape[1] + scores.shape[1]), dim=1
+            )
+            found = torch.cat([found, order], dim=1).gather(1, order_)
+        lost = (unit - short.to(torch.float32)).norm(dim=1) * lengths[:, 0]
+        norms = queries.norm(dim=1)
+        # What rounding took on either side, and sums of d products in whatever order.
+        error = norms * self.rounding + lost * (self.longest + self.rounding)
+        error = error + dim * 2.0**-23 * norms * self.longest
+        bound = best[:, -1] + error
+        if self._metric == "l2":
+            sums = dim * 2.0**-23 * (self.longest + norms) ** 2
+            bound = bound + error - norms**2 + sums
+        return found, bound.cpu().numpy()
+
+    def _product(self, queries: Any, rows: Any) -> Any:
+        """Multiply with float32 sums; tensor cores do that for halves, a CPU has to widen."""
+        torch = self._torch
+        if rows.dtype == torch.float32:
+            return queries @ rows.T
+        if self._device.type == "cpu":
+            return queries.to(torch.float32) @ rows.to(torch.float32).T
+        return torch.mm(queries, rows.T, out_dtype=torch.float32)
+
+    def _rescored(
+        self, queries: NDArray[np.float32], on_device: Any, positions: Any
+    ) -> NDArray[np.float32]:
+        """Return the float32 scores of each query's candidates."""
+        dim, width = queries.shape[1], positions.shape[1]
+        step = max(1, self._tile // (4 * width * max(dim, 1)))
+        parts = [slice(start, start + step) for start in range(0, len(queries), step)]
+        if self._full is not None:
+            kept = [self._scores(on_device[part], self._full[positions[part]]) for part in parts]
+            scores: NDArray[np.float32] = self._torch.cat(kept).cpu().numpy()
+            return scores
+        where = positions.cpu().numpy()
+        scores = np.empty(where.shape, np.float32)
+        for part in parts:
+            rows = self._block.vectors[where[part]]
+            if self._metric == "ip":
+                scores[part] = np.matmul(rows, queries[part, :, None])[..., 0]
+            else:
+                rows = rows - queries[part, None, :]
+                scores[part] = -np.einsum("qwd,qwd->qw", rows, rows)
+        return scores
+
+    def _scores(self, queries: Any, rows: Any) -> Any:
+        """Score rows of shape (nq, w, d), one list for each query."""
+        if self._metric == "l2":
+            return -(rows - queries[:, None, :]).square().sum(dim=2)
+        with full_precision(self._torch):
+            return self._torch.bmm(rows, queries[:, :, None])[..., 0]
+
+    def _scan_host(self, queries: NDArray[np.float32], k: int, allowed: RowSet | None) -> Answer:
+        """Scan in float32, for queries that half precision cannot settle."""
+        keep = None if allowed is None else allowed.contains(self._block.row_ids)
+        block = Block(row_ids=self._block.row_ids, vectors=self._block.vectors, keep=keep)
+        return exact_search(queries, [block], k, metric=self._metric)
+
+
+def _parts(vectors: NDArray[np.float32], rows: int) -> Iterator[NDArray[np.float32]]:
+    """Yield consecutive rows."""
+    for start in range(0, len(vectors), rows):
+        yield vectors[start : start + rows]
