@@ -238,8 +238,9 @@ class Readable(ABC):
             A predicate over id, document and metadata, as SQL or as a Mongo-style mapping.
         encoder, depth : Encoder and int, optional
             Cascade: the merged shortlist of ``depth`` items per query is embedded by the
-            encoder where it has no native vector, and ranked natively. By default the encoder
-            is that of the ranking space. If it fails, the answer is ranked by translation
+            encoder where it has no native vector, and ranked natively; hits beyond it, where
+            ``k`` is larger, keep their translated scores. By default the encoder is that of
+            the ranking space. If it fails, the answer is ranked by translation
             and says so in ``degraded``.
         budget : int, optional
             Documents a cascade may embed for each query; by default its whole shortlist.

@@ -83,6 +83,19 @@ def test_a_query_embeds_the_best_of_its_shortlist_within_its_budget(world, budge
     assert {text for text, kind in kinds.items() if kind == "translated"} == set(missing[budget:])
 
 
+@pytest.mark.parametrize("depth", [1, 4])
+def test_no_more_is_embedded_than_the_depth_where_more_hits_are_asked_for(world, depth):
+    docs, new, queries = world
+    plain = docs.search(queries, space="v2", k=20)
+    encoder = Slow(new)
+    result = docs.search(queries, space="v2", k=20, depth=depth, encoder=encoder, commit=False)
+    heads = {hit.document for hits in plain for hit in list(hits)[:depth]}
+    natives = {f"text {n}" for n in range(60)}
+    assert set(encoder.asked) == heads - natives
+    for before, after in zip(plain, result, strict=True):
+        assert set(after.ids) == set(before.ids)
+
+
 def test_a_budget_is_per_query(world):
     docs, new, queries = world
     encoder = Slow(new)

@@ -27,7 +27,7 @@ class Cascade:
     Attributes
     ----------
     depth : int
-        Length of the shortlist of each query.
+        Length of the shortlist of each query. Answers that are longer go on by translation.
     budget : int or None
         Documents that may be embedded for each query, the best of its shortlist first; those
         beyond it keep their translated scores. None for all.
@@ -82,7 +82,8 @@ def cascade(
     rows = np.unique(shortlisted[shortlisted >= 0])
     native = snapshot.native(target.name)
     known = native.contains(rows)
-    affordable = _affordable(shortlisted, native, wanted.budget)
+    # Where more hits than `depth` are asked for, the shortlist is the head of the candidates.
+    affordable = _affordable(shortlisted[:, : wanted.depth], native, wanted.budget)
     failure = None
     try:
         made, new = wanted.embedder.embed(snapshot, record, wanted.encoder, affordable)
