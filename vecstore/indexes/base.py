@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -27,11 +27,15 @@ from vecstore.errors import (
 from vecstore.indexes.blocks import Block, BlockMetric, block_dim
 from vecstore.indexes.exact import checked_k, checked_queries
 from vecstore.indexes.files import IndexHeader, measure, read_header, seal, verify
+from vecstore.indexes.originals import Originals
 from vecstore.indexes.parameters import ParameterSpec, ParameterValue, resolve_parameters
 from vecstore.indexes.topk import MISSING, merge_top_k
 from vecstore.rows import RowSet
 
 __all__ = ["Answer", "Index", "IndexBody", "IndexPlan", "Progress"]
+
+# Scoring a row exactly costs what finding it by its code and ordering it does, about twice.
+SCORE_ALL = 2
 
 Answer = tuple[NDArray[np.float32], NDArray[np.int64]]
 Progress = Callable[[int, int], None]
@@ -78,7 +82,9 @@ class Index(ABC, Generic[BodyT]):
     exact : bool
         Whether it always returns the true nearest rows.
     exact_scores : bool
-        Whether scores are those of the vectors it was built from (quantised kinds: no).
+        Whether it holds the vectors it was built from, so that its scores are theirs. Other
+        kinds find candidates by compressed codes, and give the vectors' scores where
+        ``search`` is handed the :class:`Originals`.
     supports_filter : bool
         Whether ``allowed`` is honoured inside the search.
     specs : tuple of ParameterSpec
@@ -136,12 +142,13 @@ class Index(ABC, Generic[BodyT]):
             raise InvalidArgumentError(f"dim must be at least 1, got {dim}")
         block_dim(blocks, dim)
         owner = f"index kind {cls.kind!r}"
+        rows = _count_distinct(blocks)
         plan = IndexPlan(
             dim=dim,
             metric=metric,
-            rows=_count_distinct(blocks),
+            rows=rows,
             parameters=MappingProxyType(
-                resolve_parameters(cls.specs, parameters or {}, owner=owner)
+                cls._settle(resolve_parameters(cls.specs, parameters or {}, owner=owner), rows, dim)
             ),
         )
         return cls(plan, cls._build(blocks, plan, progress or _silent))
@@ -154,6 +161,7 @@ class Index(ABC, Generic[BodyT]):
         *,
         allowed: RowSet | None = None,
         parameters: Mapping[str, ParameterValue] | None = None,
+        originals: Originals | None = None,
     ) -> Answer:
         """Return each query's k best rows.
 
@@ -166,6 +174,10 @@ class Index(ABC, Generic[BodyT]):
             Only these rows are found; applied inside the search, not to its result.
         parameters : mapping, optional
             Search parameters that override the index's own, for this search.
+        originals : Originals, optional
+            The vectors of the rows, by which kinds without :attr:`exact_scores` rank
+            ``refine_factor`` times k candidates, or, where a filter leaves few rows, all of
+            them. Without, their scores are approximate.
 
         Returns
         -------
@@ -191,19 +203,35 @@ class Index(ABC, Generic[BodyT]):
                 f"index kind {self.kind!r} has no filtered search (supports_filter is False); "
                 "search exactly, or build another kind"
             )
-        settings = dict(self.parameters)
-        if parameters:
-            tunable = tuple(spec for spec in self.specs if spec.when == "search")
-            resolved = resolve_parameters(
-                tunable, parameters, owner=f"a search of index kind {self.kind!r}"
-            )
-            settings.update({name: resolved[name] for name in parameters})
+        settings = self._tuned(parameters or {})
         eligible = len(self) if allowed is None else len(allowed & self._members)
         if eligible == 0 or len(rows) == 0:
             empty = (len(rows), k)
             return np.full(empty, -np.inf, np.float32), np.full(empty, MISSING, np.int64)
-        found = self._search(rows, min(k, eligible), allowed, eligible, settings)
-        return merge_top_k(*found, k)
+        places = min(k, eligible)
+        if self.exact_scores or originals is None:
+            return merge_top_k(*self._search(rows, places, allowed, eligible, settings), k)
+        depth = min(eligible, places * int(settings["refine_factor"]))
+        if eligible <= SCORE_ALL * depth:
+            members = self._members if allowed is None else allowed & self._members
+            return merge_top_k(*originals.rank_all(rows, k, members, self.metric), k)
+        _, row_ids = self._search(rows, depth, allowed, eligible, settings)
+        scores = originals.scores(rows, row_ids, self.metric)
+        row_ids[np.isneginf(scores)] = MISSING
+        return merge_top_k(scores, row_ids, k)
+
+    @final
+    def tuned(self, parameters: Mapping[str, ParameterValue]) -> Self:
+        """Return this index with other defaults for its search parameters.
+
+        Raises
+        ------
+        InvalidArgumentError
+            A parameter is not one of a search, or outside its domain.
+        """
+        return type(self)(
+            replace(self._plan, parameters=MappingProxyType(self._tuned(parameters))), self._body
+        )
 
     @property
     def dim(self) -> int:
@@ -323,10 +351,28 @@ class Index(ABC, Generic[BodyT]):
             checksum=checksum,
         )
 
+    def _tuned(self, parameters: Mapping[str, ParameterValue]) -> dict[str, ParameterValue]:
+        """Return all parameters, some search parameters replaced."""
+        settings = dict(self.parameters)
+        if parameters:
+            tunable = tuple(spec for spec in self.specs if spec.when == "search")
+            resolved = resolve_parameters(
+                tunable, parameters, owner=f"a search of index kind {self.kind!r}"
+            )
+            settings.update({name: resolved[name] for name in parameters})
+        return settings
+
     @cached_property
     def _members(self) -> RowSet:
         """The covered ids as a set, to count those that a filter leaves."""
         return RowSet.of(self._body.row_ids)
+
+    @classmethod
+    def _settle(
+        cls, parameters: Mapping[str, ParameterValue], rows: int, dim: int
+    ) -> Mapping[str, ParameterValue]:
+        """Return parameters with those that mean "automatic" decided for this size."""
+        return parameters
 
     @classmethod
     @abstractmethod

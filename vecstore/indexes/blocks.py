@@ -17,7 +17,16 @@ from numpy.typing import NDArray
 
 from vecstore.errors import DimensionMismatchError, InvalidVectorsError, UnpairedRowsError
 
-__all__ = ["Block", "BlockMetric", "Tile", "block_dim", "gather_rows", "tiles"]
+__all__ = [
+    "Block",
+    "BlockMetric",
+    "Tile",
+    "block_dim",
+    "gather_positions",
+    "gather_rows",
+    "sample_rows",
+    "tiles",
+]
 
 BlockMetric = Literal["ip", "l2"]
 """What a kernel computes. Cosine is ``ip`` over unit vectors."""
@@ -212,6 +221,36 @@ def gather_rows(
             _gather(block, position[wanted], found)
             gathered[wanted] = found
     return gathered
+
+
+def gather_positions(block: Block, positions: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return the vectors at some positions of a block, ndarray of shape (n, d), float32."""
+    gathered = np.empty((len(positions), block.vectors.shape[1]), dtype=np.float32)
+    _gather(block, positions, gathered)
+    return gathered
+
+
+def sample_rows(blocks: Sequence[Block], count: int, dim: int, *, seed: int) -> NDArray[np.float32]:
+    """Return the vectors of a random sample of the kept rows, without repeats.
+
+    Returns
+    -------
+    ndarray of shape (min(count, kept rows), dim), float32
+    """
+    ends = np.cumsum([0, *(block.kept for block in blocks)])
+    total = int(ends[-1])
+    if count < total:
+        chosen = np.sort(np.random.default_rng(seed).choice(total, count, replace=False))
+    else:
+        chosen = np.arange(total)
+    parts = [np.empty((0, dim), dtype=np.float32)]
+    for number, block in enumerate(blocks):
+        first, end = np.searchsorted(chosen, ends[number : number + 2])
+        positions = chosen[first:end] - ends[number]
+        if block.keep is not None:
+            positions = np.flatnonzero(block.keep)[positions]
+        parts.append(gather_positions(block, positions))
+    return np.concatenate(parts)
 
 
 def _mapped(block: Block, keep: NDArray[np.bool_] | None, rows: int | None) -> Iterator[Tile]:

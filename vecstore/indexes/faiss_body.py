@@ -1,8 +1,9 @@
 """FaissBody: a FAISS index that speaks row ids; the part that every FAISS kind holds.
 
 FAISS's exceptions, selectors, files and signs (distances smaller, similarities larger) end
-here. Ids live in an ``IndexIDMap``, which translates them inside the search, so a mask over
-row ids goes in as it is: a ``RowSet`` is byte for byte FAISS's bitmap.
+here. Ids live in the inverted lists of an IVF index, else in an ``IndexIDMap``, which
+translates them inside the search. Either way a mask over row ids goes in as it is: a
+``RowSet`` is byte for byte FAISS's bitmap.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _BUILD_BYTES = 2**24
 
 @final
 class FaissBody:
-    """A FAISS index wrapped in an ``IndexIDMap``, immutable from here on."""
+    """A FAISS index that knows row ids, immutable from here on."""
 
     def __init__(self, index: Any, plan: IndexPlan) -> None:
         self._index = index
@@ -49,7 +50,7 @@ class FaissBody:
     ) -> Self:
         """Add every kept row to an empty (trained) FAISS index."""
         faiss = load_faiss()
-        index = faiss.IndexIDMap(inner)
+        index = inner if _lists(faiss, inner) is not None else faiss.IndexIDMap(inner)
         done = 0
         progress(done, plan.rows)
         with threads(faiss, n_threads):
@@ -64,6 +65,8 @@ class FaissBody:
     @classmethod
     def open(cls, source: Path | bytes, payload_bytes: int, plan: IndexPlan, *, inner: str) -> Self:
         """Open a payload whose checksum has been verified; ``inner`` names the FAISS class.
+
+        An empty name accepts any class inside an ``IndexIDMap``.
 
         Raises
         ------
@@ -81,14 +84,21 @@ class FaissBody:
             raise CorruptFileError(
                 f"FAISS cannot read the index ({_first_line(error)}); delete it and build again"
             ) from error
-        found = (type(index).__name__, index.d, index.metric_type, index.ntotal)
-        wanted = ("IndexIDMap", plan.dim, faiss_metric(faiss, plan), plan.rows)
-        if found != wanted or type(faiss.downcast_index(index.index)).__name__ != inner:
+        found = (index.d, index.metric_type, index.ntotal)
+        wanted = (plan.dim, faiss_metric(faiss, plan), plan.rows)
+        outer, core = type(index).__name__, type(_core(faiss, index)).__name__
+        known = outer == "IndexIDMap" or _lists(faiss, index) is not None
+        if found != wanted or not known or inner not in ("", core):
             raise CorruptFileError(
-                f"expected a FAISS index {wanted} around {inner}, got {found}; "
-                "delete it and build again"
+                f"expected a FAISS index of {inner} with (dimensions, metric, rows) {wanted}, got "
+                f"{outer} of {core} with {found}; delete it and build again"
             )
         return cls(index, plan)
+
+    @property
+    def core(self) -> Any:
+        """The FAISS index inside maps of ids and transformations of vectors."""
+        return _core(load_faiss(), self._index)
 
     @cached_property
     def vectors(self) -> NDArray[np.float32]:
@@ -96,8 +106,7 @@ class FaissBody:
 
         Only of kinds that keep them: a flat FAISS index, or one whose storage is flat.
         """
-        faiss = load_faiss()
-        inner = faiss.downcast_index(self._index.index)
+        faiss, inner = load_faiss(), self.core
         flat = faiss.downcast_index(getattr(inner, "storage", inner))
         n, dim = self._plan.rows, self._plan.dim
         rows: NDArray[np.float32] = faiss.rev_swig_ptr(flat.get_xb(), n * dim)
@@ -111,9 +120,18 @@ class FaissBody:
 
     @cached_property
     def row_ids(self) -> NDArray[np.int64]:
-        """The ids by FAISS's positions, ndarray of shape (n,), int64."""
-        row_ids: NDArray[np.int64] = load_faiss().vector_to_array(self._index.id_map)
-        return row_ids
+        """The ids by FAISS's positions or lists, ndarray of shape (n,), int64."""
+        faiss = load_faiss()
+        lists = _lists(faiss, self._index)
+        if lists is None:
+            row_ids: NDArray[np.int64] = faiss.vector_to_array(self._index.id_map)
+            return row_ids
+        parts = [np.empty(0, dtype=np.int64)]
+        for number in range(lists.nlist):
+            size = lists.list_size(number)
+            if size:
+                parts.append(faiss.rev_swig_ptr(lists.get_ids(number), size).copy())
+        return np.concatenate(parts)
 
     def search(self, queries: NDArray[np.float32], k: int, search_parameters: Any) -> Answer:
         """Search by FAISS and return scores (larger is better) and row ids."""
@@ -150,6 +168,22 @@ def faiss_metric(faiss: Any, plan: IndexPlan) -> int:
 def selector(faiss: Any, allowed: RowSet | None) -> Any:
     """Return the FAISS selector of a set of row ids, None for all."""
     return None if allowed is None else faiss.IDSelectorBitmap(allowed.bits)
+
+
+def _core(faiss: Any, index: Any) -> Any:
+    """Return the index under an ``IndexIDMap`` and an ``IndexPreTransform``."""
+    index = faiss.downcast_index(index)
+    while isinstance(index, faiss.IndexIDMap | faiss.IndexPreTransform):
+        index = faiss.downcast_index(index.index)
+    return index
+
+
+def _lists(faiss: Any, index: Any) -> Any | None:
+    """Return the inverted lists of an index that keeps row ids in them, else None."""
+    if isinstance(index, faiss.IndexIDMap):
+        return None
+    core = _core(faiss, index)
+    return core.invlists if isinstance(core, faiss.IndexIVF) else None
 
 
 def _build_rows(plan: IndexPlan) -> int:

@@ -15,6 +15,12 @@ __all__ = ["get_index", "index_kinds", "read_index"]
 _KINDS = {
     "flat": "vecstore.indexes.flat:FlatIndex",
     "hnsw": "vecstore.indexes.hnsw:HnswIndex",
+    "ivf_flat": "vecstore.indexes.ivf_flat:IvfFlatIndex",
+    "ivf_pq": "vecstore.indexes.ivf_pq:IvfPqIndex",
+    "ivf_rabitq": "vecstore.indexes.ivf_rabitq:IvfRabitqIndex",
+    "sq": "vecstore.indexes.sq:SqIndex",
+    "binary": "vecstore.indexes.binary:BinaryIndex",
+    "factory": "vecstore.indexes.factory:FactoryIndex",
     "gpu_flat": "vecstore.indexes.gpu_flat:GpuFlatIndex",
 }
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from vecstore.indexes.base import Index
 from vecstore.indexes.blocks import gather_rows
 from vecstore.indexes.exact import Block, exact_search
+from vecstore.indexes.originals import Originals
 from vecstore.rows import RowSet
 from vecstore.search.plan import Plan, Source
 from vecstore.search.scoring import Answer, merge, rank_shortlist, score_table
@@ -26,9 +27,6 @@ from vecstore_translators.calibration import ScoreCalibration
 __all__ = ["OpenSource", "PreparedPlan", "Queries", "Reference", "masked"]
 
 T = TypeVar("T")
-
-# A filtered source this small is cheaper to scan than to search through an index, and exact.
-SCAN_BELOW = 10_000
 
 RESCORE_FACTOR = 20
 MIN_RESCORE_DEPTH = 200
@@ -65,6 +63,8 @@ class OpenSource:
         Exactly the source's rows.
     index : Index or None
         Finds ``indexed``, a part of the source's rows, faster.
+    originals : Originals or None
+        Scores what the index finds.
     unindexed : tuple of Block
         The rest of them.
     translator : Translator or None
@@ -81,6 +81,7 @@ class OpenSource:
     view: View
     blocks: tuple[Block, ...]
     index: Index[Any] | None = None
+    originals: Originals | None = None
     indexed: RowSet
     unindexed: tuple[Block, ...] = ()
     translator: Translator | None = None
@@ -151,11 +152,10 @@ class OpenSource:
         if self.index is None:
             return self._scan(self.blocks, queries, k, allowed)
         indexed = self.indexed if allowed is None else self.indexed & allowed
-        if allowed is not None and len(indexed) < SCAN_BELOW:
-            return self._scan(self.blocks, queries, k, allowed)
         # A mask that excludes nothing would only slow the index down.
         mask = indexed if len(indexed) < len(self.index) else None
-        answers = [Answer.of_source(0, *self.index.search(queries, k, allowed=mask))]
+        found = self.index.search(queries, k, allowed=mask, originals=self.originals)
+        answers = [Answer.of_source(0, *found)]
         if self.unindexed:
             answers.append(Answer.of_source(1, *self._scan(self.unindexed, queries, k, allowed)))
         merged = merge(answers, k)

@@ -11,6 +11,7 @@ from vecstore.catalog import IndexRecord
 from vecstore.errors import UnsupportedOperationError
 from vecstore.indexes.base import Index
 from vecstore.indexes.exact import Block
+from vecstore.indexes.originals import Originals
 from vecstore.rows import RowSet
 from vecstore.search.execute import OpenSource, PreparedPlan, Reference, masked
 from vecstore.search.plan import Plan, Source, shortest_route
@@ -62,6 +63,7 @@ def prepare(
                 view=view,
                 blocks=blocks,
                 index=best[1] if best is not None and len(covered) else None,
+                originals=Originals(blocks) if len(covered) else None,
                 indexed=covered,
                 unindexed=_unindexed(blocks, covered),
                 translator=translator,

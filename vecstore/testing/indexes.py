@@ -15,14 +15,12 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Any, final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vecstore.errors import (
     CorruptFileError,
@@ -30,200 +28,138 @@ from vecstore.errors import (
     InvalidArgumentError,
     NonFiniteError,
     UnsupportedOperationError,
-    VecstoreError,
 )
-from vecstore.indexes.base import Index
-from vecstore.indexes.blocks import Block, BlockMetric
+from vecstore.indexes.blocks import Block
 from vecstore.indexes.files import measure, read_header, seal
-from vecstore.indexes.parameters import ParameterValue
+from vecstore.indexes.originals import Originals
 from vecstore.rows import RowSet
+from vecstore.testing.index_cases import (
+    METRICS,
+    RECALL,
+    IndexClass,
+    K,
+    built,
+    found_by,
+    make_case,
+    refused,
+    subset,
+    ways,
+)
 
 __all__ = ["INDEX_CHECKS", "IndexCheck"]
 
-IndexClass = type[Index[Any]]
 IndexCheck = Callable[[IndexClass], None]
-
-_METRICS: tuple[BlockMetric, ...] = ("ip", "l2")
-_RECALL = 0.95
-_K = 10
-
-
-@final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Case:
-    """Clustered rows with scattered ids, queries near them, and the true scores."""
-
-    metric: BlockMetric
-    row_ids: NDArray[np.int64]
-    vectors: NDArray[np.float32]
-    queries: NDArray[np.float32]
-    scores: NDArray[np.float64]
-
-    @property
-    def blocks(self) -> list[Block]:
-        """The rows in three blocks of unequal size."""
-        parts = np.split(np.arange(len(self.vectors)), [100, len(self.vectors) // 2])
-        return [Block(row_ids=self.row_ids[part], vectors=self.vectors[part]) for part in parts]
-
-    def score_of(self, row_ids: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return the true scores of found ids, of which none may be missing."""
-        columns = np.searchsorted(self.row_ids, row_ids)
-        assert np.array_equal(self.row_ids[columns], row_ids), "an id that was never given"
-        return np.take_along_axis(self.scores, columns, axis=1)
-
-    def recall(self, row_ids: NDArray[np.int64], allowed: RowSet | None = None) -> float:
-        """Share of found rows that are as good as the true k-th one."""
-        scores = self.scores
-        if allowed is not None:
-            scores = np.where(allowed.contains(self.row_ids), scores, -np.inf)
-        k = row_ids.shape[1]
-        worst = -np.partition(-scores, k - 1, axis=1)[:, [k - 1]]
-        return float((self.score_of(row_ids) >= worst - 1e-5).mean())
-
-
-def _case(metric: BlockMetric, *, n: int = 2000, dim: int = 24, seed: int = 7) -> _Case:
-    """Draw a case; unit vectors for "ip", as in a cosine space."""
-    rng = np.random.default_rng(seed)
-    centres = rng.standard_normal((40, dim))
-    vectors = centres[rng.integers(40, size=n)] + 0.6 * rng.standard_normal((n, dim))
-    queries = vectors[rng.choice(n, 50, replace=False)] + 0.3 * rng.standard_normal((50, dim))
-    if metric == "ip":
-        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-        queries /= np.linalg.norm(queries, axis=1, keepdims=True)
-    single = vectors.astype(np.float32), queries.astype(np.float32)
-    vectors, queries = single[0].astype(np.float64), single[1].astype(np.float64)
-    # Far beyond n and with gaps, so that a position taken for an id is caught.
-    row_ids = np.sort(rng.choice(3_000_000, n, replace=False)) + 5_000_000
-    scores = queries @ vectors.T
-    if metric == "l2":
-        scores = -np.square(queries[:, None, :] - vectors[None, :, :]).sum(axis=2)
-    return _Case(
-        metric=metric, row_ids=row_ids, vectors=single[0], queries=single[1], scores=scores
-    )
-
-
-def _built(kind: IndexClass, case: _Case) -> Index[Any]:
-    """Build with default parameters."""
-    return kind.build(case.blocks, dim=case.vectors.shape[1], metric=case.metric)
-
-
-def _refused(
-    error: type[VecstoreError], call: Callable[..., object], *args: Any, **options: Any
-) -> None:
-    """Assert that the call raises the named error, with a message."""
-    message = None
-    try:
-        call(*args, **options)
-    except error as refusal:
-        message = str(refusal)
-    assert message is not None, f"{error.__name__} was not raised"
-    assert len(message) > 20, "a refusal must say what to do"
-
-
-def _subset(case: _Case, share: float) -> RowSet:
-    """Draw allowed rows, among ids that the index does not have."""
-    rng = np.random.default_rng(11)
-    chosen = rng.choice(case.row_ids, max(1, round(share * len(case.row_ids))), replace=False)
-    strangers = np.setdiff1d(np.array([0, 17, 8_500_000]), case.row_ids)
-    return RowSet.of(np.concatenate([chosen, strangers]))
-
-
-def _ways(kind: IndexClass) -> list[dict[str, ParameterValue]]:
-    """List the defaults, then every choice of every search parameter that offers some."""
-    ways: list[dict[str, ParameterValue]] = [{}]
-    for spec in kind.specs:
-        ways += [{spec.name: choice} for choice in spec.choices if spec.when == "search"]
-    return ways
 
 
 def check_scores_are_those_of_brute_force(kind: IndexClass) -> None:
     """Scores match float64 brute force, descend, and belong to the ids beside them."""
-    for metric in _METRICS:
-        case = _case(metric)
-        scores, row_ids = _built(kind, case).search(case.queries, _K)
+    for metric in METRICS:
+        case = make_case(metric)
+        scores, row_ids = found_by(built(kind, case), case, 50)
         assert scores.dtype == np.float32
         assert row_ids.dtype == np.int64
-        assert scores.shape == row_ids.shape == (len(case.queries), _K)
+        assert scores.shape == row_ids.shape == (len(case.queries), K)
         assert (np.diff(scores, axis=1) <= 0).all(), "scores must descend"
-        if kind.exact_scores:
-            np.testing.assert_allclose(scores, case.score_of(row_ids), rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(scores, case.score_of(row_ids), rtol=1e-4, atol=1e-4)
+
+
+def check_candidates_alone_descend(kind: IndexClass) -> None:
+    """Without the vectors, a compressed kind still descends, and honours masks."""
+    case = make_case("ip")
+    allowed = subset(case, 0.3)
+    scores, row_ids = built(kind, case).search(case.queries, K, allowed=allowed)
+    assert (np.diff(scores, axis=1) <= 0).all(), "scores must descend"
+    assert allowed.contains(row_ids).all()
 
 
 def check_recall(kind: IndexClass) -> None:
     """Exact kinds find the true rows, others at least 95 % of them; none twice."""
-    for metric in _METRICS:
-        case = _case(metric)
-        _, row_ids = _built(kind, case).search(case.queries, _K)
+    for metric in METRICS:
+        case = make_case(metric)
+        _, row_ids = found_by(built(kind, case), case, 50)
         recall = case.recall(row_ids)
-        assert recall >= (1.0 if kind.exact else _RECALL), f"recall {recall} under {metric}"
-        assert all(len(set(row)) == _K for row in row_ids.tolist()), "a row was found twice"
+        assert recall >= (1.0 if kind.exact else RECALL), f"recall {recall} under {metric}"
+        assert all(len(set(row)) == K for row in row_ids.tolist()), "a row was found twice"
 
 
 def check_masks_are_honoured(kind: IndexClass) -> None:
     """No row outside the mask is found, and those inside are, at any selectivity."""
-    for metric in _METRICS:
-        case = _case(metric)
-        index = _built(kind, case)
+    for metric in METRICS:
+        case = make_case(metric)
+        index = built(kind, case)
         if not kind.supports_filter:
             everything = RowSet.of(case.row_ids)
-            _refused(UnsupportedOperationError, index.search, case.queries, _K, allowed=everything)
+            refused(UnsupportedOperationError, index.search, case.queries, K, allowed=everything)
             continue
-        for share, way in product((0.01, 0.1, 0.5, 1.0), _ways(kind)):
-            allowed = _subset(case, share)
-            scores, row_ids = index.search(case.queries, _K, allowed=allowed, parameters=way)
+        for share, way in product((0.01, 0.1, 0.5, 1.0), ways(kind)):
+            allowed = subset(case, share)
+            scores, row_ids = found_by(index, case, 50, allowed=allowed, parameters=way)
             assert (row_ids >= 0).all(), f"places left empty at {share}"
             assert allowed.contains(row_ids).all(), f"a row outside the mask at {share}"
             recall = case.recall(row_ids, allowed)
-            assert recall >= (1.0 if kind.exact else _RECALL), f"recall {recall} at {share}"
-            if kind.exact_scores:
-                np.testing.assert_allclose(scores, case.score_of(row_ids), rtol=1e-4, atol=1e-4)
+            assert recall >= (1.0 if kind.exact else RECALL), f"recall {recall} at {share}"
+            np.testing.assert_allclose(scores, case.score_of(row_ids), rtol=1e-4, atol=1e-4)
+
+
+def check_few_survivors_are_found_exactly(kind: IndexClass) -> None:
+    """Scan what a filter leaves where that is little, for one query and for a batch."""
+    for metric, n in product(METRICS, (1, 50)):
+        case = make_case(metric)
+        index = built(kind, case)
+        allowed = subset(case, 0.01)
+        if kind.supports_filter:
+            _, row_ids = found_by(index, case, n, allowed=allowed)
+            best = replace(case, queries=case.queries[:n], scores=case.scores[:n])
+            assert best.recall(row_ids, allowed) == 1.0
 
 
 def check_empty_masks_find_nothing(kind: IndexClass) -> None:
     """Give missing places, not an error, for a mask that is empty or of strangers only."""
     if not kind.supports_filter:
         return
-    case = _case("ip")
-    index = _built(kind, case)
+    case = make_case("ip")
+    index = built(kind, case)
     for allowed in (RowSet.of([]), RowSet.of([3]), RowSet.of([9_000_000])):
-        scores, row_ids = index.search(case.queries, 3, allowed=allowed)
+        scores, row_ids = found_by(index, case, 50, 3, allowed=allowed)
         assert (row_ids == -1).all()
         assert np.isneginf(scores).all()
 
 
 def check_missing_places_are_padded(kind: IndexClass) -> None:
     """With k beyond the rows (or the allowed ones) the rest is -1 and minus infinity."""
-    for metric in _METRICS:
-        case = _case(metric, n=300)
-        index = _built(kind, case)
-        scores, row_ids = index.search(case.queries[:3], 320)
+    for metric in METRICS:
+        case = make_case(metric, n=300)
+        index = built(kind, case)
+        scores, row_ids = found_by(index, case, 3, 320)
         assert (row_ids[:, 300:] == -1).all()
         assert np.isneginf(scores[:, 300:]).all()
         found = (row_ids >= 0).mean(axis=1) * 320 / 300
-        assert (found >= (1.0 if kind.exact else _RECALL)).all(), f"found {found}"
+        assert (found >= (1.0 if kind.exact else RECALL)).all(), f"found {found}"
         assert (np.isneginf(scores) == (row_ids == -1)).all()
         if kind.supports_filter:
             four = RowSet.of(case.row_ids[[3, 50, 200, 299]])
-            _, row_ids = index.search(case.queries[:3], 6, allowed=four)
+            _, row_ids = found_by(index, case, 3, 6, allowed=four)
             assert (np.sort(row_ids, axis=1)[:, 2:] == case.row_ids[[3, 50, 200, 299]]).all()
             assert (row_ids[:, 4:] == -1).all()
 
 
 def check_single_query_equals_batch(kind: IndexClass) -> None:
     """Answer a query alone as in a batch."""
-    for metric in _METRICS:
-        case = _case(metric)
-        index = _built(kind, case)
-        scores, row_ids = index.search(case.queries, _K)
+    for metric in METRICS:
+        case = make_case(metric)
+        index = built(kind, case)
+        originals = case.originals
+        scores, row_ids = index.search(case.queries, K, originals=originals)
         for row in range(10):
-            alone, alone_ids = index.search(case.queries[row : row + 1], _K)
+            one = case.queries[row : row + 1]
+            alone, alone_ids = index.search(one, K, originals=originals)
             np.testing.assert_allclose(alone[0], scores[row], rtol=1e-5, atol=1e-4)
             assert np.mean(alone_ids[0] == row_ids[row]) >= 0.8
 
 
 def check_keep_masks_and_float16_blocks(kind: IndexClass) -> None:
     """Rows left out by a block's mask are not in the index; float16 rows are widened."""
-    case = _case("ip")
+    case = make_case("ip")
     keep = np.random.default_rng(3).random(len(case.vectors)) < 0.5
     half = Block(
         row_ids=case.row_ids, vectors=case.vectors.astype(np.float16), keep=keep, unit_norm=True
@@ -237,10 +173,9 @@ def check_keep_masks_and_float16_blocks(kind: IndexClass) -> None:
     assert np.array_equal(index.row_ids, kept)
     assert seen[0] == (0, len(kept)), "progress starts at nothing"
     assert seen[-1] == (len(kept), len(kept)), "and ends at everything"
-    scores, row_ids = index.search(case.queries, _K)
+    scores, row_ids = index.search(case.queries, K, originals=Originals([half]))
     assert np.isin(row_ids, kept).all()
-    if kind.exact_scores:
-        np.testing.assert_allclose(scores, case.score_of(row_ids), atol=2e-3)
+    np.testing.assert_allclose(scores, case.score_of(row_ids), atol=2e-3)
 
 
 def check_progress_can_cancel(kind: IndexClass) -> None:
@@ -249,7 +184,7 @@ def check_progress_can_cancel(kind: IndexClass) -> None:
     def cancel(done: int, total: int) -> None:
         raise KeyboardInterrupt
 
-    case = _case("ip", n=300)
+    case = make_case("ip", n=300)
     try:
         kind.build(case.blocks, dim=24, metric="ip", progress=cancel)
     except KeyboardInterrupt:
@@ -259,9 +194,9 @@ def check_progress_can_cancel(kind: IndexClass) -> None:
 
 def check_round_trip(kind: IndexClass) -> None:
     """Through bytes and through a file, an index answers bit for bit the same."""
-    for metric in _METRICS:
-        case = _case(metric)
-        index = _built(kind, case)
+    for metric in METRICS:
+        case = make_case(metric)
+        index = built(kind, case)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "index"
             index.write(path)
@@ -275,10 +210,26 @@ def check_round_trip(kind: IndexClass) -> None:
                 assert dict(copy.parameters) == dict(index.parameters)
                 assert np.array_equal(copy.row_ids, index.row_ids)
                 for n in (1, 50):
-                    before = index.search(case.queries[:n], _K)
-                    after = copy.search(case.queries[:n], _K)
+                    before = found_by(index, case, n)
+                    after = found_by(copy, case, n)
                     assert np.array_equal(before[1], after[1])
                     assert np.array_equal(before[0], after[0])
+
+
+def check_search_parameters_can_be_tuned(kind: IndexClass) -> None:
+    """Other defaults for a search are kept by the file; build parameters stay as they are."""
+    case = make_case("ip", n=300)
+    index = built(kind, case)
+    for spec in kind.specs:
+        if spec.when == "build":
+            refused(InvalidArgumentError, index.tuned, {spec.name: spec.default})
+            continue
+        value = spec.choices[-1] if spec.choices else int(spec.minimum or 0) + 2
+        copy = kind.from_bytes(index.tuned({spec.name: value}).to_bytes())
+        assert dict(copy.parameters) == {**index.parameters, spec.name: value}
+        scores, row_ids = found_by(copy, case, 5)
+        np.testing.assert_allclose(scores, case.score_of(row_ids), rtol=1e-4, atol=1e-4)
+    assert dict(index.tuned({}).parameters) == dict(index.parameters)
 
 
 def check_an_empty_index_finds_nothing(kind: IndexClass) -> None:
@@ -293,37 +244,37 @@ def check_an_empty_index_finds_nothing(kind: IndexClass) -> None:
 
 def check_bad_arguments_are_refused(kind: IndexClass) -> None:
     """Every wrong argument has its named error."""
-    case = _case("ip", n=300)
-    index = _built(kind, case)
+    case = make_case("ip", n=300)
+    index = built(kind, case)
     query = case.queries[:1]
     broken = query.copy()
     broken[0, 5] = np.nan
     repeated = Block(row_ids=np.array([4, 4]), vectors=case.vectors[:2])
     negative = Block(row_ids=np.array([-4, 4]), vectors=case.vectors[:2])
     search, build = index.search, partial(kind.build, dim=24, metric="ip")
-    _refused(DimensionMismatchError, search, query[:, :-1], _K)
-    _refused(NonFiniteError, search, broken, _K)
-    _refused(InvalidArgumentError, search, query, 0)
-    _refused(InvalidArgumentError, search, query, 3, parameters={"nonsense": 1})
-    _refused(DimensionMismatchError, build, case.blocks, dim=25)
-    _refused(InvalidArgumentError, build, case.blocks, metric="cosine")
-    _refused(InvalidArgumentError, build, [repeated])
-    _refused(InvalidArgumentError, build, [negative])
+    refused(DimensionMismatchError, search, query[:, :-1], K)
+    refused(NonFiniteError, search, broken, K)
+    refused(InvalidArgumentError, search, query, 0)
+    refused(InvalidArgumentError, search, query, 3, parameters={"nonsense": 1})
+    refused(DimensionMismatchError, build, case.blocks, dim=25)
+    refused(InvalidArgumentError, build, case.blocks, metric="cosine")
+    refused(InvalidArgumentError, build, [repeated])
+    refused(InvalidArgumentError, build, [negative])
     for spec in kind.specs:
-        _refused(InvalidArgumentError, build, case.blocks, parameters={spec.name: object()})
+        refused(InvalidArgumentError, build, case.blocks, parameters={spec.name: object()})
         if spec.when == "build":
             frozen = {spec.name: spec.default}
-            _refused(InvalidArgumentError, search, query, 3, parameters=frozen)
+            refused(InvalidArgumentError, search, query, 3, parameters=frozen)
 
 
 def check_concurrent_searches_agree(kind: IndexClass) -> None:
     """Threads that search one index with different masks do not disturb each other."""
-    case = _case("l2")
-    index = _built(kind, case)
-    masks = [_subset(case, share) if kind.supports_filter else None for share in (0.05, 0.3, 1)]
+    case = make_case("l2")
+    index = built(kind, case)
+    masks = [subset(case, share) if kind.supports_filter else None for share in (0.05, 0.3, 1)]
     jobs = [
-        partial(index.search, case.queries[:n], _K, allowed=mask, parameters=way)
-        for mask, n, way in product(masks, (1, 50), _ways(kind))
+        partial(found_by, index, case, n, allowed=mask, parameters=way)
+        for mask, n, way in product(masks, (1, 50), ways(kind))
     ]
     alone = [job() for job in jobs]
     with ThreadPoolExecutor(4) as pool:
@@ -335,7 +286,7 @@ def check_concurrent_searches_agree(kind: IndexClass) -> None:
 
 def check_damaged_files_are_refused(kind: IndexClass) -> None:
     """Cut, flipped, foreign, empty: CorruptFileError, from memory and from disk alike."""
-    data = _built(kind, _case("ip", n=300)).to_bytes()
+    data = built(kind, make_case("ip", n=300)).to_bytes()
     rng = np.random.default_rng(5)
     damaged = [
         b"",
@@ -356,13 +307,13 @@ def check_damaged_files_are_refused(kind: IndexClass) -> None:
         path = Path(folder) / "index"
         for wreck in damaged:
             path.write_bytes(wreck)
-            _refused(CorruptFileError, kind.from_bytes, wreck)
-            _refused(CorruptFileError, kind.read, path)
+            refused(CorruptFileError, kind.from_bytes, wreck)
+            refused(CorruptFileError, kind.read, path)
 
 
 def check_a_header_that_lies_is_refused(kind: IndexClass) -> None:
     """Find out, after parsing, a well-formed header over another payload."""
-    data = _built(kind, _case("ip", n=300)).to_bytes()
+    data = built(kind, make_case("ip", n=300)).to_bytes()
     header = read_header(data)
     payload = data[: header.payload_bytes]
     size, checksum = measure(b"not an index at all")
@@ -376,19 +327,22 @@ def check_a_header_that_lies_is_refused(kind: IndexClass) -> None:
         b"not an index at all" + seal(replace(header, payload_bytes=size, checksum=checksum)),
     ]
     for lie in lies:
-        _refused(CorruptFileError, kind.from_bytes, lie)
+        refused(CorruptFileError, kind.from_bytes, lie)
 
 
 INDEX_CHECKS: tuple[IndexCheck, ...] = (
     check_scores_are_those_of_brute_force,
+    check_candidates_alone_descend,
     check_recall,
     check_masks_are_honoured,
+    check_few_survivors_are_found_exactly,
     check_empty_masks_find_nothing,
     check_missing_places_are_padded,
     check_single_query_equals_batch,
     check_keep_masks_and_float16_blocks,
     check_progress_can_cancel,
     check_round_trip,
+    check_search_parameters_can_be_tuned,
     check_an_empty_index_finds_nothing,
     check_bad_arguments_are_refused,
     check_concurrent_searches_agree,

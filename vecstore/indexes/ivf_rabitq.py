@@ -1,0 +1,110 @@
+"""ivf_rabitq: one bit for each dimension, in lists around trained centres."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecstore.indexes.base import Answer, Index, IndexPlan, Progress
+from vecstore.indexes.blocks import Block, sample_rows
+from vecstore.indexes.faiss_body import FaissBody, faiss_metric
+from vecstore.indexes.faiss_library import load_faiss
+from vecstore.indexes.lists import (
+    LIST_SPECS,
+    REFINE_SPEC,
+    SEED,
+    search_lists,
+    settle_lists,
+    trained_quantizer,
+    training_rows,
+)
+from vecstore.indexes.parameters import ParameterSpec, ParameterValue
+from vecstore.rows import RowSet
+
+__all__ = ["IvfRabitqIndex"]
+
+
+@final
+class IvfRabitqIndex(Index[FaissBody]):
+    """Inverted lists of RaBitQ codes: the signs of a randomly rotated residual.
+
+    Memory d / 8 + 16 bytes per row, a 25th of the vectors at 384 dimensions. Candidates found
+    by the codes are ranked by their own vectors, ``refine_factor`` times k of them. Nothing but
+    the centres is trained.
+
+    References
+    ----------
+    Gao and Long, "RaBitQ: Quantizing High-Dimensional Vectors with a Theoretical Error Bound
+    for Approximate Nearest Neighbor Search", SIGMOD 2024.
+    """
+
+    kind = "ivf_rabitq"
+    exact = False
+    exact_scores = False
+    supports_filter = True
+    specs: ClassVar[tuple[ParameterSpec, ...]] = (
+        *LIST_SPECS,
+        ParameterSpec(
+            name="query_bits",
+            default=4,
+            when="search",
+            minimum=1,
+            maximum=8,
+            summary="Bits per dimension of the query; more is more accurate and slower.",
+        ),
+        REFINE_SPEC,
+    )
+
+    @classmethod
+    def _settle(
+        cls, parameters: Mapping[str, ParameterValue], rows: int, dim: int
+    ) -> Mapping[str, ParameterValue]:
+        return settle_lists(parameters, rows)
+
+    @classmethod
+    def _build(cls, blocks: Sequence[Block], plan: IndexPlan, progress: Progress) -> FaissBody:
+        faiss = load_faiss()
+        nlist, dim = int(plan.parameters["nlist"]), plan.dim
+        # The error bound holds for directions at random; real dimensions are not, so rotate.
+        rotation = faiss.RandomRotationMatrix(dim, dim)
+        rotation.init(SEED)
+        sample = sample_rows(blocks, training_rows(nlist), dim, seed=SEED)
+        if len(sample):
+            sample = rotation.apply(sample)
+        quantizer = trained_quantizer(sample, plan, progress)
+        lists = faiss.IndexIVFRaBitQ(quantizer, dim, nlist, faiss_metric(faiss, plan))
+        if len(sample):
+            lists.train(sample)
+        return FaissBody.fill(faiss.IndexPreTransform(rotation, lists), blocks, plan, progress)
+
+    @classmethod
+    def _open(cls, source: Path | bytes, payload_bytes: int, plan: IndexPlan) -> FaissBody:
+        return FaissBody.open(source, payload_bytes, plan, inner="IndexIVFRaBitQ")
+
+    def _search(
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        allowed: RowSet | None,
+        eligible: int,
+        settings: Mapping[str, ParameterValue],
+    ) -> Answer:
+        def parameters(faiss: Any, nprobe: int, chosen: Any) -> Any:
+            made = faiss.IVFRaBitQSearchParameters()
+            made.nprobe, made.qb, made.sel = nprobe, int(settings["query_bits"]), chosen
+            return made
+
+        return search_lists(
+            self._body,
+            queries,
+            k,
+            allowed,
+            eligible=eligible,
+            total=len(self),
+            settings=settings,
+            search_parameters=parameters,
+        )

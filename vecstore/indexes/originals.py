@@ -1,0 +1,162 @@
+"""Originals: the rows' own vectors where they are mapped, to score an index's candidates exactly.
+
+A compressed index finds candidates by its codes. The store has the vectors anyway, mapped
+from its segments, so they are read from there and not kept a second time inside the index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecstore.indexes.blocks import Block, BlockMetric, gather_positions
+from vecstore.indexes.exact import BATCH, exact_search
+from vecstore.indexes.faiss_library import load_faiss, threads
+from vecstore.indexes.topk import MISSING
+from vecstore.rows import RowSet
+
+__all__ = ["Originals"]
+
+# Widened float16 candidates held at a time.
+_GATHER_BYTES = 2**25
+
+
+@final
+class Originals:
+    """Blocks of vectors in which candidates are looked up by row id. Thread-safe.
+
+    Parameters
+    ----------
+    blocks : sequence of Block
+        Row ids ascend in each block; a row id is kept in one of them at most.
+    """
+
+    def __init__(self, blocks: Sequence[Block]) -> None:
+        self._blocks = tuple(block for block in blocks if len(block))
+        firsts = [int(block.row_ids[0]) for block in self._blocks]
+        order = np.argsort(firsts, kind="stable")
+        self._blocks = tuple(self._blocks[number] for number in order)
+        self._firsts = np.array(firsts, dtype=np.int64)[order]
+        lasts = np.array([int(block.row_ids[-1]) for block in self._blocks], dtype=np.int64)
+        self._disjoint = bool((self._firsts[1:] > lasts[:-1]).all())
+
+    def scores(
+        self, queries: NDArray[np.float32], row_ids: NDArray[np.int64], metric: BlockMetric
+    ) -> NDArray[np.float32]:
+        """Return the exact scores of candidates.
+
+        Parameters
+        ----------
+        queries : ndarray of shape (nq, d), float32
+        row_ids : ndarray of shape (nq, m), int64
+            Each query's own candidates; -1 for none.
+
+        Returns
+        -------
+        ndarray of shape (nq, m), float32
+            Minus infinity where ``row_ids`` is -1 or no block keeps the row.
+        """
+        scores = np.full(row_ids.shape, -np.inf, dtype=np.float32)
+        for block in self._near(row_ids):
+            positions = _positions(block, row_ids)
+            if block.vectors.dtype == np.float32:
+                found = _by_position(queries, block.vectors, positions, metric)
+            else:
+                found = _widened(queries, block, positions, metric)
+            np.copyto(scores, found, where=positions >= 0)
+        return scores
+
+    def rank_all(
+        self, queries: NDArray[np.float32], k: int, rows: RowSet, metric: BlockMetric
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Score all of some rows for every query: exact search where few rows are left.
+
+        Returns
+        -------
+        scores, row_ids : ndarrays of shape (nq, m)
+            Candidates in no order, their exact scores; m is at least min(k, len(rows)).
+        """
+        if len(queries) >= BATCH:  # matrix products pay for masking every block
+            blocks = [_masked(block, rows) for block in self._near(rows.to_array())]
+            return exact_search(queries, blocks, k, metric=metric)
+        few = np.tile(rows.to_array(), (len(queries), 1))
+        scores = self.scores(queries, few, metric)
+        few[np.isneginf(scores)] = MISSING
+        return scores, few
+
+    def _near(self, row_ids: NDArray[np.int64]) -> Iterator[Block]:
+        """Yield the blocks that can hold some of the rows."""
+        if len(self._blocks) == 1 or not self._disjoint:
+            yield from self._blocks
+            return
+        asked = row_ids[row_ids >= 0]
+        for number in np.unique(np.searchsorted(self._firsts, asked, side="right") - 1):
+            if number >= 0:
+                yield self._blocks[number]
+
+
+def _positions(block: Block, row_ids: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return where the rows stand in a block, -1 for those it does not keep."""
+    known = block.row_ids
+    if known[-1] - known[0] + 1 == len(known):  # without gaps
+        positions = row_ids - known[0]
+        here = (positions >= 0) & (positions < len(known)) & (row_ids >= 0)
+        positions = np.where(here, positions, 0)
+    else:
+        positions = np.minimum(np.searchsorted(known, row_ids), len(known) - 1)
+        here = known[positions] == row_ids
+    if block.keep is not None:
+        here &= block.keep[positions]
+    found: NDArray[np.int64] = np.where(here, positions, MISSING)
+    return found
+
+
+def _by_position(
+    queries: NDArray[np.float32],
+    vectors: NDArray[np.float32],
+    positions: NDArray[np.int64],
+    metric: BlockMetric,
+) -> NDArray[np.float32]:
+    """Score mapped float32 rows where they lie; FAISS leaves out those at -1."""
+    faiss = load_faiss()
+    scores = np.empty(positions.shape, dtype=np.float32)
+    positions = np.ascontiguousarray(positions)
+    pointer = faiss.swig_ptr
+    arrays = (pointer(scores), pointer(queries), pointer(vectors), pointer(positions))
+    kernel = faiss.fvec_inner_products_by_idx if metric == "ip" else faiss.fvec_L2sqr_by_idx
+    with threads(faiss, 1 if len(queries) == 1 else 0):
+        kernel(*arrays, queries.shape[1], *positions.shape)
+    return scores if metric == "ip" else np.subtract(0, scores)
+
+
+def _widened(
+    queries: NDArray[np.float32],
+    block: Block,
+    positions: NDArray[np.int64],
+    metric: BlockMetric,
+) -> NDArray[np.float32]:
+    """Score float16 rows, widened a few queries at a time."""
+    width, dim = positions.shape[1], queries.shape[1]
+    scores = np.empty(positions.shape, dtype=np.float32)
+    step = max(1, _GATHER_BYTES // max(1, 4 * dim * width))
+    for start in range(0, len(queries), step):
+        part = slice(start, start + step)
+        rows = gather_positions(block, np.maximum(positions[part], 0).ravel())
+        rows = rows.reshape(-1, width, dim)
+        if metric == "ip":
+            scores[part] = np.einsum("qmd,qd->qm", rows, queries[part])
+        else:
+            rows -= queries[part][:, None, :]
+            scores[part] = -np.einsum("qmd,qmd->qm", rows, rows)
+    return scores
+
+
+def _masked(block: Block, rows: RowSet) -> Block:
+    """Return a block with only some rows kept."""
+    keep = rows.contains(block.row_ids)
+    if block.keep is not None:
+        keep &= block.keep
+    return Block(row_ids=block.row_ids, vectors=block.vectors, keep=keep, unit_norm=block.unit_norm)
