@@ -8,12 +8,12 @@ to it. Capabilities are declared as class attributes and refused by name.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import ClassVar, Generic, Protocol, Self, TypeVar, final
+from typing import ClassVar, Generic, Self, final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -29,6 +29,14 @@ from vecstore.indexes.exact import checked_k, checked_queries
 from vecstore.indexes.files import IndexHeader, measure, read_header, seal, verify
 from vecstore.indexes.originals import Originals
 from vecstore.indexes.parameters import ParameterSpec, ParameterValue, resolve_parameters
+from vecstore.indexes.plans import (
+    Answer,
+    BodyT,
+    IndexBody,
+    IndexPlan,
+    Progress,
+    count_distinct,
+)
 from vecstore.indexes.topk import MISSING, merge_top_k
 from vecstore.rows import RowSet
 
@@ -36,38 +44,6 @@ __all__ = ["Answer", "Index", "IndexBody", "IndexPlan", "Progress"]
 
 # Scoring a row exactly costs what finding it by its code and ordering it does, about twice.
 SCORE_ALL = 2
-
-Answer = tuple[NDArray[np.float32], NDArray[np.int64]]
-Progress = Callable[[int, int], None]
-"""Called with (rows done, rows in all) during a build; an exception from it cancels."""
-
-
-@final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IndexPlan:
-    """What an index is, or is to be: dimension, metric, rows and every parameter."""
-
-    dim: int
-    metric: BlockMetric
-    rows: int
-    parameters: Mapping[str, ParameterValue]
-
-
-class IndexBody(Protocol):
-    """The library's object inside an index."""
-
-    @property
-    def row_ids(self) -> NDArray[np.int64]:
-        """The ids inside, in any order."""
-
-    def to_bytes(self) -> bytes:
-        """Serialise."""
-
-    def write(self, path: Path) -> None:
-        """Serialise to a file."""
-
-
-BodyT = TypeVar("BodyT", bound=IndexBody)
 
 
 class Index(ABC, Generic[BodyT]):
@@ -142,7 +118,7 @@ class Index(ABC, Generic[BodyT]):
             raise InvalidArgumentError(f"dim must be at least 1, got {dim}")
         block_dim(blocks, dim)
         owner = f"index kind {cls.kind!r}"
-        rows = _count_distinct(blocks)
+        rows = count_distinct(blocks)
         plan = IndexPlan(
             dim=dim,
             metric=metric,
@@ -398,17 +374,3 @@ class Index(ABC, Generic[BodyT]):
 
 def _silent(done: int, total: int) -> None:
     """Report progress to nobody."""
-
-
-def _count_distinct(blocks: Sequence[Block]) -> int:
-    """Count the kept rows, refusing ids that repeat or are negative."""
-    parts = [block.row_ids if block.keep is None else block.row_ids[block.keep] for block in blocks]
-    row_ids = np.sort(np.concatenate([np.empty(0, np.int64), *parts]))
-    if len(row_ids) and row_ids[0] < 0:
-        raise InvalidArgumentError(f"row ids must not be negative, got {row_ids[0]}")
-    repeats = np.flatnonzero(row_ids[1:] == row_ids[:-1])
-    if len(repeats):
-        raise InvalidArgumentError(
-            f"row id {row_ids[repeats[0]]} occurs more than once; an index holds each row once"
-        )
-    return len(row_ids)
