@@ -224,7 +224,9 @@ def check_search_parameters_can_be_tuned(kind: IndexClass) -> None:
         if spec.when == "build":
             refused(InvalidArgumentError, index.tuned, {spec.name: spec.default})
             continue
-        value = spec.choices[-1] if spec.choices else int(spec.minimum or 0) + 2
+        value = spec.choices[-1] if spec.choices else spec.default
+        if isinstance(value, int):
+            value = int(spec.minimum or 0) + 2
         copy = kind.from_bytes(index.tuned({spec.name: value}).to_bytes())
         assert dict(copy.parameters) == {**index.parameters, spec.name: value}
         scores, row_ids = found_by(copy, case, 5)
