@@ -23,7 +23,7 @@ def recommend(
     metric: Literal["ndcg", "overlap"],
     k: int,
 ) -> Recommendation:
-    """Choose among options that are ordered from the cheapest to the dearest.
+    """Choose one option.
 
     An option that cannot be told from keeping the old model is not worth a change: then the
     old model stays.
@@ -39,6 +39,7 @@ def recommend(
         for m in measured
         if m.option.cost.documents <= budget * items and m.option.name != "naive"
     ]
+    candidates.sort(key=lambda m: _effort(m.option))
     best = max(m.option.quality.mean for m in candidates)
     chosen = next(m for m in candidates if m.option.quality.mean >= best - EQUAL)
     doubtful = None
@@ -59,6 +60,16 @@ def recommend(
         retention=retention,
         weight=chosen.option.weight,
     )  # fmt: skip
+
+
+def _effort(option: UpgradeOption) -> tuple[int, float, bool]:
+    """Return what orders options from the cheapest to the dearest.
+
+    At the same cost documents are translated rather than queries: then scores are those of
+    the new space, and native vectors join without being rescaled.
+    """
+    cost = option.cost
+    return cost.documents, cost.documents_per_query, option.name.startswith("query-side")
 
 
 def _stays(option: UpgradeOption) -> bool:
