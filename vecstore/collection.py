@@ -1,7 +1,7 @@
 """Collection: the public handle of a named set of items, what can be done with it.
 
-Its verbs stand where they belong: reading, writing and upgrading each in a module of their own;
-here are its versions and its indexes.
+Its verbs stand where they belong: reading, writing, upgrading and migrating each in a module of
+their own; here are its versions and its indexes.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from typing import Any, final
 
 from vecstore.catalog import IndexRecord, VersionRecord
 from vecstore.indexing import build_index, forget_index, index_view, register_index
+from vecstore.migrating import Migratable
 from vecstore.reading import CollectionVersion
 from vecstore.search.plan import Execution
-from vecstore.upgrading import Upgradable
 
 __all__ = ["Collection"]
 
 
 @final
-class Collection(Upgradable):
+class Collection(Migratable):
     """A named set of items. Made by a store; thread-safe.
 
     Reads see the newest committed version: this process's own commits at once, those of

@@ -11,6 +11,7 @@ from vecstore.errors import AlreadyExistsError, InvalidArgumentError, NotFoundEr
 from vecstore.names import slug
 from vecstore.snapshot import Snapshot
 from vecstore.spaces import EncodingProfile, Metric, Space, VectorType
+from vecstore.upgrade.defaults import require_not_default
 
 __all__ = ["add_space", "add_translator", "declared_space", "remove_space", "remove_translator"]
 
@@ -68,13 +69,17 @@ def add_space(space: Space) -> Build:
     space_id = uuid.uuid4().hex
 
     def build(snapshot: Snapshot) -> Changes:
-        if space.name in snapshot.spaces:
-            known = snapshot.spaces[space.name].space
+        every = {record.space.name: record for record in snapshot.state.spaces}
+        if space.name in every:
+            known = every[space.name].space
             raise AlreadyExistsError(
                 f"collection {snapshot.state.collection.name!r} has a space {space.name!r} "
                 f"already ({known.describe()}); choose another name"
             )
-        older = 0 if space.supersedes is None else snapshot.space(space.supersedes).generation
+        older = 0
+        if space.supersedes is not None:
+            ancestor = every.get(space.supersedes) or snapshot.space(space.supersedes)
+            older = ancestor.generation
         record = SpaceRecord(
             id=space_id,
             space=space,
@@ -90,7 +95,8 @@ def remove_space(name: str) -> Build:
     """Drop a space with its vectors and the translators that start or end in it."""
 
     def build(snapshot: Snapshot) -> Changes:
-        record = snapshot.space(name)
+        record = snapshot.retired.get(name) or snapshot.space(name)
+        require_not_default(snapshot, name, "dropped")
         state = snapshot.state
         return Changes(
             operation=f"drop space {name}",

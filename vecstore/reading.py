@@ -91,9 +91,15 @@ class Readable(ABC):
                 generation=record.generation,
                 native=len(snapshot.native(name)),
                 live=len(snapshot.live),
+                default=name == snapshot.default_space,
             )
             for name, record in snapshot.spaces.items()
         }
+
+    @property
+    def default_space(self) -> str | None:
+        """The space that searches rank in if they do not say otherwise; None if none is set."""
+        return self._version().snapshot.default_space
 
     @property
     def translators(self) -> tuple[TranslatorRecord, ...]:
@@ -231,7 +237,8 @@ class Readable(ABC):
             The same queries in words: stored documents are searched for them too, by BM25.
             Without ``vectors`` they are embedded by the encoder of the ranking space.
         space : str or Space, optional
-            The ranking space; by default the newest of the dictionary, or the only one.
+            The ranking space; by default the collection's default space, or else the newest of
+            the dictionary, or the only one.
         k, limit : int
             Hits per query, 10 by default; two names of one argument.
         where : str or dict, optional
@@ -324,7 +331,7 @@ class Readable(ABC):
         Parameters
         ----------
         space : str, optional
-            The ranking space.
+            The ranking space, by default as a search has it.
         query_spaces : sequence of str, optional
             Spaces the query brings vectors for; by default the ranking space only.
         """

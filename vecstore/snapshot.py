@@ -149,16 +149,30 @@ class Snapshot:
 
     @cached_property
     def spaces(self) -> dict[str, SpaceRecord]:
-        """Spaces by name, in the order of their creation."""
-        return {record.space.name: record for record in self.state.spaces}
+        """Spaces by name, in the order of their creation, without those that are retired."""
+        return {r.space.name: r for r in self.state.spaces if r.retired_version is None}
+
+    @cached_property
+    def retired(self) -> dict[str, SpaceRecord]:
+        """Retired spaces by name: they have no vectors, and the lineage leads through them."""
+        return {r.space.name: r for r in self.state.spaces if r.retired_version is not None}
+
+    @cached_property
+    def default_space(self) -> str | None:
+        """The space that searches rank in if they do not say otherwise."""
+        current = self.state.default_at(self.version)
+        wanted = current and current.space_id
+        return next((name for name, r in self.spaces.items() if r.id == wanted), None)
 
     def space(self, name: str) -> SpaceRecord:
         """Return a space or raise NotFoundError naming those there are."""
         try:
             return self.spaces[name]
         except KeyError:
+            gone = self.retired.get(name)
+            why = f" (it was retired in version {gone.retired_version})" if gone else ""
             raise NotFoundError(
-                f"collection {self.state.collection.name!r} has no space {name!r}; "
+                f"collection {self.state.collection.name!r} has no space {name!r}{why}; "
                 f"it has {', '.join(map(repr, self.spaces)) or 'none yet, see create_space'}"
             ) from None
 

@@ -21,12 +21,15 @@ class SpaceStatus:
         Live items with a native vector in it.
     live : int
         Live items of the collection.
+    default : bool
+        Whether searches rank in it if they do not say otherwise.
     """
 
     space: Space
     generation: int
     native: int
     live: int
+    default: bool = False
 
     @property
     def coverage(self) -> float:

@@ -51,6 +51,7 @@ def space_record(status: SpaceStatus) -> dict[str, Any]:
         "model": space.model,
         "revision": space.revision,
         "supersedes": space.supersedes,
+        "default": status.default,
         "encoder": space.encoder,
         "generation": status.generation,
         "native": status.native,

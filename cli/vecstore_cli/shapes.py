@@ -17,6 +17,7 @@ _SPACE: Final = {
     "model": "text or null",
     "revision": "text or null",
     "supersedes": "name of a space or null",
+    "default": "whether searches that name no space rank in it",
     "encoder": "address of the encoder that embeds texts for it, or null",
     "generation": "integer from 1",
     "native": "items with a native vector",
@@ -53,6 +54,11 @@ _HIT: Final = {
     "translators": "ids of the translators on the route",
     "document": "text or null",
     "metadata": "object",
+}
+_SWITCH: Final = {
+    "before": "the default space before, or null",
+    "after": "the default space since, or null",
+    "version": "integer",
 }
 _INTERVAL: Final = "object of mean, low, high, confidence; null where it cannot be measured"
 
@@ -182,6 +188,16 @@ SHAPES: Final[dict[str, Any]] = {
         "coverage": "history: objects of at, version, space, native, items",
         "seconds": "number",
         "embedded": "documents that were embedded for this",
+    },
+    "upgrade switch": _SWITCH,
+    "upgrade rollback": _SWITCH,
+    "upgrade retire": {
+        "space": "text",
+        "vectors": "native vectors that the collection no longer has",
+        "unserved": "items that no search reaches any more",
+        "bytes": "of the vector files",
+        "translators": "ids of those that led nowhere without it and were dropped",
+        "version": "integer",
     },
     "demo": {
         "items": "integer",

@@ -55,6 +55,7 @@ def template(tmp_path_factory: pytest.TempPathFactory, planted: dict[str, np.nda
         products.add_vectors(ids=ids[:PAIRS], vectors=planted["v2"][:PAIRS], space="v2")
         products.fit_translator(source="v1", target="v2", family="ridge")
         products.build_index(space="v1", kind="flat")
+        products.switch_space("v1")
     rows = [
         {"id": f"n{number}", "text": f"new {number}", "price": 1.5, "vector": vector.tolist()}
         for number, vector in enumerate(planted["v1"][:6])

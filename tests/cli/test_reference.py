@@ -99,6 +99,9 @@ LINES = {
     "index list": "index list shop.vecstore",
     "upgrade assess": "upgrade assess shop.vecstore --source v1 --target v2",
     "index drop": "index drop shop.vecstore {index} --yes",
+    "upgrade switch": "upgrade switch shop.vecstore v2",
+    "upgrade rollback": "upgrade rollback shop.vecstore",
+    "upgrade retire": "upgrade retire shop.vecstore v2 --yes",
 }
 
 

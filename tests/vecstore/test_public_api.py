@@ -24,6 +24,8 @@ POSITIONAL = {
     "Collection.at": ["version"],
     "Collection.create_space": ["name"],
     "Collection.drop_space": ["name"],
+    "Collection.switch_space": ["space"],
+    "Collection.retire_space": ["name"],
     "Collection.use_encoder": ["space", "encoder"],
     "Collection.delete": ["ids"],
     "Collection.checkpoint": ["job"],

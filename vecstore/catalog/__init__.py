@@ -7,6 +7,7 @@ from vecstore.catalog.catalog import Catalog
 from vecstore.catalog.records import (
     Changes,
     CollectionRecord,
+    DefaultRecord,
     FileRecord,
     IndexRecord,
     SpaceRecord,
@@ -19,6 +20,7 @@ __all__ = [
     "Catalog",
     "Changes",
     "CollectionRecord",
+    "DefaultRecord",
     "FileRecord",
     "IndexRecord",
     "SpaceRecord",

@@ -24,6 +24,7 @@ from vecstore.catalog.records import (
 from vecstore.catalog.rows import (
     Record,
     committed_by,
+    default_records,
     file_record,
     index_record,
     record_schema,
@@ -192,7 +193,16 @@ class Catalog:
                 version=number,
                 next_row_id=current.next_row_id,
                 schema=pa.ipc.read_schema(pa.py_buffer(schema)),
-                spaces=visible(tables.spaces, since.spaces if since else (), space_record),
+                # All of them each time: they are few, and what is known of one may change.
+                spaces=visible_records(
+                    connection,
+                    tables.spaces,
+                    collection_id,
+                    (-1, number),
+                    known=(),
+                    to_record=lambda row: space_record(row, number),
+                ),
+                defaults=default_records(connection, collection_id, number),
                 files=visible(tables.files, since.files if since else (), file_record),
                 translators=visible(
                     tables.translators, since.translators if since else (), translator_record

@@ -16,6 +16,7 @@ from vecstore.storage.root import StoredFile
 __all__ = [
     "Changes",
     "CollectionRecord",
+    "DefaultRecord",
     "FileRecord",
     "IndexRecord",
     "SpaceRecord",
@@ -38,12 +39,34 @@ class CollectionRecord:
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpaceRecord:
-    """A space of a collection; ``generation`` counts its ancestors in the lineage from 1."""
+    """A space of a collection; ``generation`` counts its ancestors in the lineage from 1.
+
+    ``retired_version`` is the version since which it has no vectors and takes none.
+    """
 
     id: str
     space: Space
     directory: str
     generation: int
+    retired_version: int | None = None
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DefaultRecord:
+    """A commit that set the default query space.
+
+    Attributes
+    ----------
+    space_id : str or None
+        None for no default, as in a new collection.
+    restored_version : int or None
+        The version whose default a rollback brought back, -1 for that of a new collection.
+    """
+
+    version: int = -1
+    space_id: str | None
+    restored_version: int | None = None
 
 
 @final
@@ -134,6 +157,17 @@ class State:
     spaces: tuple[SpaceRecord, ...]
     files: tuple[FileRecord, ...]
     translators: tuple[TranslatorRecord, ...]
+    defaults: tuple[DefaultRecord, ...] = ()
+
+    def default_at(self, version: int) -> DefaultRecord | None:
+        """Return the default in effect at a version; None for that of a new collection.
+
+        A rollback stands for the commit whose default it brought back.
+        """
+        last = max((d for d in self.defaults if d.version <= version), default=None, key=_version)
+        if last is None or last.restored_version is None:
+            return last
+        return next((d for d in self.defaults if d.version == last.restored_version), None)
 
 
 @final
@@ -147,7 +181,13 @@ class Changes:
     remove_files: tuple[str, ...] = ()
     add_spaces: tuple[SpaceRecord, ...] = ()
     remove_spaces: tuple[str, ...] = ()
+    retire_spaces: tuple[str, ...] = ()
+    default: DefaultRecord | None = None
     add_translators: tuple[TranslatorRecord, ...] = ()
     remove_translators: tuple[str, ...] = ()
     schema: pa.Schema | None = None
     checkpoint: tuple[str, Mapping[str, Any]] | None = None
+
+
+def _version(record: DefaultRecord) -> int:
+    return record.version

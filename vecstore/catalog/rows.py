@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Row, Table, and_, delete, insert, or_, select
 from vecstore.catalog import tables
 from vecstore.catalog.records import (
     Changes,
+    DefaultRecord,
     FileRecord,
     IndexRecord,
     SpaceRecord,
@@ -24,6 +25,7 @@ from vecstore.storage.root import StoredFile
 __all__ = [
     "Record",
     "committed_by",
+    "default_records",
     "file_record",
     "index_record",
     "record_schema",
@@ -117,6 +119,12 @@ def write_changes(
             connection.execute(
                 update(table).where(table.c.id.in_(gone)).values(removed_version=version)
             )
+    if changes.retire_spaces:
+        retired = tables.spaces.c.id.in_(changes.retire_spaces)
+        connection.execute(update(tables.spaces).where(retired).values(retired_version=version))
+    if changes.default is not None:
+        values = asdict(changes.default) | {"version": version, "collection_id": collection_id}
+        connection.execute(insert(tables.default_spaces).values(**values))
     if changes.schema is not None:
         record_schema(connection, collection_id, version, changes.schema)
     if changes.checkpoint is not None:
@@ -183,8 +191,26 @@ def _stored_file(row: Row[Any] | Mapping[str, Any]) -> StoredFile:
     return StoredFile(path=values["path"], size=values["size"], checksum=values["checksum"])
 
 
-def space_record(row: Row[Any]) -> SpaceRecord:
-    """Read a space."""
+def default_records(
+    connection: Connection, collection_id: str, version: int
+) -> tuple[DefaultRecord, ...]:
+    """Return the commits up to a version that set the default space, oldest first."""
+    table = tables.default_spaces
+    rows = connection.execute(
+        select(table)
+        .where(table.c.collection_id == collection_id, table.c.version <= version)
+        .order_by(table.c.version)
+    )
+    return tuple(
+        DefaultRecord(
+            version=row.version, space_id=row.space_id, restored_version=row.restored_version
+        )
+        for row in rows
+    )
+
+
+def space_record(row: Row[Any], version: int) -> SpaceRecord:
+    """Read a space as a version shows it."""
     space = Space(
         name=row.name,
         dim=row.dim,
@@ -196,7 +222,14 @@ def space_record(row: Row[Any]) -> SpaceRecord:
         supersedes=row.supersedes,
         encoder=row.encoder,
     )
-    return SpaceRecord(id=row.id, space=space, directory=row.directory, generation=row.generation)
+    retired = row.retired_version
+    return SpaceRecord(
+        id=row.id,
+        space=space,
+        directory=row.directory,
+        generation=row.generation,
+        retired_version=None if retired is None or retired > version else retired,
+    )
 
 
 def file_record(row: Row[Any]) -> FileRecord:

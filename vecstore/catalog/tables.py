@@ -100,7 +100,18 @@ spaces = Table(
     Column("generation", Integer, nullable=False),
     Column("fingerprint", String(32), nullable=False),
     Column("directory", String(100), nullable=False),
+    Column("retired_version", BigInteger),
     *_version_range(),
+)
+
+default_spaces = Table(
+    "default_spaces",
+    metadata,
+    _belongs_to_collection(),
+    Column("version", BigInteger, nullable=False),
+    Column("space_id", String(32)),
+    Column("restored_version", BigInteger),
+    UniqueConstraint("collection_id", "version", name="uq_default_spaces_version"),
 )
 
 files = Table(

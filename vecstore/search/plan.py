@@ -269,7 +269,7 @@ def _lineage(snapshot: Snapshot, name: str) -> set[str]:
     grown = True
     while grown:
         before = len(related)
-        for record in snapshot.spaces.values():
+        for record in snapshot.state.spaces:
             link = {record.space.name, record.space.supersedes} - {None}
             if link & related:
                 related |= link  # type: ignore[arg-type]

@@ -130,7 +130,10 @@ class QueryVectors:
 
 
 def ranking_space(snapshot: Snapshot, asked: str | None, given: Sequence[str] | None) -> str:
-    """Return the space to rank in: as asked, the newest of those given, or the only one."""
+    """Return the space to rank in: as asked, else the default, the newest given, or the only one.
+
+    The default counts where the query has a vector for it.
+    """
     candidates = tuple(snapshot.spaces) if given is None else tuple(given)
     records = {name: snapshot.space(name) for name in candidates}
     if asked is not None:
@@ -140,12 +143,15 @@ def ranking_space(snapshot: Snapshot, asked: str | None, given: Sequence[str] | 
                 f"{', '.join(map(repr, records)) or 'no space'}"
             )
         return asked
+    if snapshot.default_space in records:
+        return snapshot.default_space
     if given is not None and records:
         return max(records, key=lambda name: records[name].generation)
     if len(records) == 1:
         return next(iter(records))
     raise InvalidArgumentError(
-        "say which space the query vectors belong to with space=; the collection has "
+        "say which space the query vectors belong to with space=, or set a default with "
+        "switch_space; the collection has "
         f"{', '.join(map(repr, snapshot.spaces)) or 'none yet, see create_space'}"
     )
 

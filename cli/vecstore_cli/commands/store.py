@@ -101,7 +101,7 @@ def _summary(record: Mapping[str, Any]) -> Group:
         table.add_row(
             Text("  space"),
             Text(plain(space["name"])),
-            Text(f"{space['coverage']:.1%} of the items"),
+            Text(f"{space['coverage']:.1%} of the items{', default' * space['default']}"),
             Text(f"{model}, {space['dim']} dimensions, {space['metric']}, {space['dtype']}"),
         )
     for translator in record["translators"]:

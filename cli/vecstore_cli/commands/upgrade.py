@@ -10,6 +10,7 @@ from vecstore import Collection, Store, UpgradeAssessment
 from vecstore.filters import Where
 from vecstore.upgrade.report import write_report
 from vecstore.upgrade.request import DEFAULT_DEPTHS
+from vecstore_cli.commands.generations import retire, rollback, switch
 from vecstore_cli.errors import BELOW_RETENTION
 from vecstore_cli.options import (
     collection_of,
@@ -30,6 +31,10 @@ __all__ = ["upgrade"]
 @click.group()
 def upgrade() -> None:
     """Go from one model generation to the next: decide first, then move as far as it pays."""
+
+
+for _command in (switch, rollback, retire):
+    upgrade.add_command(_command)
 
 
 @upgrade.command(
