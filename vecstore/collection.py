@@ -7,9 +7,11 @@ their own; here are its versions and its indexes.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import Any, final
 
 from vecstore.catalog import IndexRecord, VersionRecord
+from vecstore.doctor import GRACE, DoctorReport, examine_collection
 from vecstore.indexing import build_index, forget_index, index_view, register_index
 from vecstore.migrating import Migratable
 from vecstore.reading import CollectionVersion
@@ -110,3 +112,31 @@ class Collection(Migratable):
         """
         forget_index(self._catalog, self._record.id, index_id)
         self.refresh()
+
+    # Health
+
+    def doctor(self, *, repair: bool = False, grace: timedelta = GRACE) -> DoctorReport:
+        """Examine the collection: what is stored against what the catalog says.
+
+        Reads every file of every version, and compares size, checksum, rows and row ids; opens
+        translators, indexes and caches; measures the recall of indexes of native vectors on a
+        sample; looks for files that no version refers to. It changes nothing by itself.
+
+        Parameters
+        ----------
+        repair : bool
+            Do what loses nothing: build broken indexes again, remove damaged caches, and files
+            that no version refers to.
+        grace : timedelta
+            How old such files must be; younger ones may belong to a write that is under way.
+
+        Returns
+        -------
+        DoctorReport
+            ``healthy`` says whether anything but wasted space is left to be done.
+        """
+        report = examine_collection(
+            self._catalog, self._root, self._record, repair=repair, grace=grace
+        )
+        self.refresh()
+        return report

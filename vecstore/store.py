@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Self, final
 
 from vecstore.catalog import Catalog, CollectionRecord
 from vecstore.collection import Collection
+from vecstore.doctor import GRACE, DoctorReport, examine_store
 from vecstore.encoders import Encoders, OpenEncoder
 from vecstore.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError, StorageError
 from vecstore.names import check_name
@@ -183,6 +185,18 @@ class Store:
         with self._lock:
             self._open.pop(record.id, None)
         self._root.remove_tree(f"data/{record.directory}")
+
+    def doctor(self, *, repair: bool = False, grace: timedelta = GRACE) -> DoctorReport:
+        """Examine the catalog and all collections; see :meth:`Collection.doctor`.
+
+        Finds files of dropped collections, too, which a killed drop leaves behind.
+        """
+        report = examine_store(self._catalog, self._root, repair=repair, grace=grace)
+        with self._lock:
+            opened = tuple(self._open.values())
+        for collection in opened:
+            collection.refresh()
+        return report
 
     def _record(self, name: str) -> CollectionRecord:
         return self.collection(name)._record

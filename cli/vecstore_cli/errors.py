@@ -25,9 +25,18 @@ from vecstore.errors import (
     VecstoreError,
 )
 
-__all__ = ["BELOW_RETENTION", "BROKEN_PIPE", "EXIT_CODES", "INTERRUPTED", "Declined", "exit_code"]
+__all__ = [
+    "BELOW_RETENTION",
+    "BROKEN_PIPE",
+    "EXIT_CODES",
+    "INTERRUPTED",
+    "UNHEALTHY",
+    "Declined",
+    "exit_code",
+]
 
 BELOW_RETENTION: Final = 8
+UNHEALTHY: Final = 9
 INTERRUPTED: Final = 130
 BROKEN_PIPE: Final = 141
 
@@ -41,6 +50,7 @@ EXIT_CODES: Final[dict[int, str]] = {
     6: "storage: damaged file, other schema version, disk or database refused",
     7: "an embedding model failed or could not be reached (safe to retry)",
     BELOW_RETENTION: "upgrade assess: what it recommends reaches less than --min-retention",
+    UNHEALTHY: "doctor: an error or a warning is left",
     INTERRUPTED: "interrupted by Ctrl-C; what was committed stays",
     BROKEN_PIPE: "the reader of the output went away",
 }

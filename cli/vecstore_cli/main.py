@@ -16,6 +16,7 @@ import click
 from vecstore import VecstoreError, __version__
 from vecstore_cli.commands.collection import collection
 from vecstore_cli.commands.demo import demo
+from vecstore_cli.commands.doctor import doctor
 from vecstore_cli.commands.files import export, ingest
 from vecstore_cli.commands.index import index
 from vecstore_cli.commands.items import count, delete, get
@@ -72,7 +73,7 @@ def cli() -> None:
 
 for _command in (
     init, info, versions, collection, space, ingest, export, search, get, count, delete,
-    translator, index, upgrade, demo,
+    translator, index, upgrade, doctor, demo,
 ):  # fmt: skip
     cli.add_command(_command)
 

@@ -199,6 +199,24 @@ SHAPES: Final[dict[str, Any]] = {
         "translators": "ids of those that led nowhere without it and were dropped",
         "version": "integer",
     },
+    "doctor": {
+        "healthy": "whether no error and no warning is left",
+        "findings": [
+            {
+                "severity": "error (damage), warning (a cache, an answer) or notice (space)",
+                "check": "text",
+                "collection": "text, or null for the store",
+                "file": "path below the data root, or null",
+                "finding": "text",
+                "remedy": "text",
+                "repaired": "boolean",
+            }
+        ],
+        "checks": "array of text",
+        "files": "read and verified",
+        "bytes": "of those files",
+        "seconds": "number",
+    },
     "demo": {
         "items": "integer",
         "queries": "integer",

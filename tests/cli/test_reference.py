@@ -98,6 +98,7 @@ LINES = {
     "index build": "index build shop.vecstore --space v2 --kind flat",
     "index list": "index list shop.vecstore",
     "upgrade assess": "upgrade assess shop.vecstore --source v1 --target v2",
+    "doctor": "doctor shop.vecstore",
     "index drop": "index drop shop.vecstore {index} --yes",
     "upgrade switch": "upgrade switch shop.vecstore v2",
     "upgrade rollback": "upgrade rollback shop.vecstore",

@@ -17,6 +17,7 @@ from vecstore.catalog.engine import Database, retried
 from vecstore.catalog.records import (
     Changes,
     CollectionRecord,
+    History,
     IndexRecord,
     State,
     VersionRecord,
@@ -229,6 +230,29 @@ class Catalog:
                 )
                 for row in rows
             ]
+
+    @retried
+    def history(self, collection_id: str) -> History:
+        """Return what all versions of a collection consist of, removed records included."""
+        with self._database.read() as connection:
+
+            def every(table: Table, to_record: Callable[[Row[Any]], Record]) -> tuple[Record, ...]:
+                rows = connection.execute(
+                    select(table).where(table.c.collection_id == collection_id)
+                )
+                return tuple(map(to_record, rows))
+
+            current = _current(connection, collection_id)
+            return History(
+                next_row_id=current.next_row_id,
+                spaces=every(tables.spaces, lambda row: space_record(row, current.version)),
+                files=every(tables.files, file_record),
+                translators=every(tables.translators, translator_record),
+            )
+
+    def damage(self) -> list[str]:
+        """Return what the database itself finds wrong with its file; nothing for a server's."""
+        return self._database.damage()
 
     @retried
     def reserve_row_ids(self, collection_id: str, count: int) -> int:

@@ -126,6 +126,20 @@ class Database:
             token.append(now)
         return tuple(token) or None
 
+    def damage(self) -> list[str]:
+        """Return what SQLite finds wrong with its file, a line each; a server keeps its own."""
+        if not self.is_sqlite:
+            return []
+        found: list[str] = []
+        try:
+            with self.read() as connection:
+                for check in ("integrity_check", "foreign_key_check"):
+                    rows = connection.exec_driver_sql(f"PRAGMA {check}").all()
+                    found += [" ".join(map(str, row)) for row in rows if tuple(row) != ("ok",)]
+        except CorruptFileError as error:
+            found.append(str(error))
+        return found
+
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()

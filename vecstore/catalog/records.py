@@ -18,6 +18,7 @@ __all__ = [
     "CollectionRecord",
     "DefaultRecord",
     "FileRecord",
+    "History",
     "IndexRecord",
     "SpaceRecord",
     "State",
@@ -168,6 +169,17 @@ class State:
         if last is None or last.restored_version is None:
             return last
         return next((d for d in self.defaults if d.version == last.restored_version), None)
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """Everything that any version of a collection refers to."""
+
+    next_row_id: int
+    spaces: tuple[SpaceRecord, ...]
+    files: tuple[FileRecord, ...]
+    translators: tuple[TranslatorRecord, ...]
 
 
 @final

@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from vecstore.catalog import SpaceRecord
+from vecstore.catalog import FileRecord, SpaceRecord
 from vecstore.errors import CorruptFileError, StorageError, UnsupportedOperationError
 from vecstore.gpu.translate import translate
 from vecstore.snapshot import LiveVectors, SegmentCache
@@ -32,7 +32,7 @@ from vecstore.storage.root import checksum
 from vecstore.storage.vectors import VectorSegment, parse_vectors, write_vectors
 from vecstore_translators import AffineTranslator, Translator
 
-__all__ = ["Form", "View", "folded_queries"]
+__all__ = ["Form", "View", "folded_queries", "is_whole_cache"]
 
 Form = Literal["native", "rewrite", "fold"]
 
@@ -114,17 +114,12 @@ class View:
         return affine
 
     def _open_or_make(self, live: LiveVectors, cache: SegmentCache, path: str) -> VectorSegment:
-        labels = {
-            "vecstore.format": "1",
-            "vecstore.source": live.record.file.checksum,
-            "vecstore.translator": str(self.translator_id),
-            "vecstore.form": self.form,
-        }
+        labels = _labels(live.record, str(self.translator_id), self.form)
         cached = self._open_cached(live, cache, path, labels)
         if cached is not None:
             return cached
         vectors = self._make(live)
-        labels["vecstore.content"] = _content(vectors)
+        labels["vecstore.content"] = _content(live.segment.row_ids, vectors)
         try:
             write_vectors(
                 cache.root, path, row_ids=live.segment.row_ids, vectors=vectors, labels=labels
@@ -146,7 +141,7 @@ class View:
             segment, found = parse_vectors(buffer, path=path, dim=self.dim)
         except CorruptFileError:
             return None
-        whole = found == labels | {"vecstore.content": _content(segment.vectors)}
+        whole = found == labels | {"vecstore.content": _content(segment.row_ids, segment.vectors)}
         same_rows = np.array_equal(segment.row_ids, live.segment.row_ids)
         return segment if whole and same_rows else None
 
@@ -167,6 +162,28 @@ class View:
         elif self.target.metric == "cosine":
             folded *= _inverse(np.sqrt(squares))[:, None]
         return folded
+
+
+def is_whole_cache(
+    buffer: pa.Buffer | None, *, source: FileRecord, translator_id: str, form: str
+) -> bool:
+    """Say whether a cache file holds what was written into it, made from a file by a map."""
+    try:
+        segment, found = parse_vectors(buffer or pa.py_buffer(b""), path=translator_id)
+    except CorruptFileError:
+        return False
+    content = _content(segment.row_ids, segment.vectors)
+    return found == _labels(source, translator_id, form) | {"vecstore.content": content}
+
+
+def _labels(source: FileRecord, translator_id: str, form: str) -> dict[str, str]:
+    """Return what a cache file says of its origin."""
+    return {
+        "vecstore.format": "1",
+        "vecstore.source": source.file.checksum,
+        "vecstore.translator": translator_id,
+        "vecstore.form": form,
+    }
 
 
 def folded_queries(
@@ -203,6 +220,8 @@ def _inverse(norms: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.divide(1, norms, out=np.zeros_like(norms), where=norms > 0)
 
 
-def _content(vectors: NDArray[Any]) -> str:
-    """Return the checksum that a cache file carries of its own vectors."""
-    return checksum(pa.py_buffer(np.ascontiguousarray(vectors)))
+def _content(row_ids: NDArray[np.int64], vectors: NDArray[Any]) -> str:
+    """Return the checksum that a cache file carries of its own rows."""
+    return "".join(
+        checksum(pa.py_buffer(np.ascontiguousarray(part))) for part in (vectors, row_ids)
+    )

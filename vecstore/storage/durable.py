@@ -11,7 +11,7 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import BinaryIO
 
 from vecstore.storage.failpoints import Failpoint, reach
@@ -56,7 +56,7 @@ def appearing(path: Path) -> Iterator[Path]:
     sync_folder(path.parent)
 
 
-def is_temporary(path: Path) -> bool:
+def is_temporary(path: PurePath) -> bool:
     """Say whether a file is one that :func:`appearing` had not finished."""
     return path.name.startswith(".") and path.name.endswith(_SUFFIX)
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import final
 
@@ -22,7 +24,7 @@ import xxhash
 from vecstore.errors import CorruptFileError, StorageError, UnsupportedOperationError
 from vecstore.storage import durable
 
-__all__ = ["DataRoot", "LocalRoot", "StoredFile", "open_root"]
+__all__ = ["DataRoot", "FoundFile", "LocalRoot", "StoredFile", "open_root"]
 
 
 @final
@@ -33,6 +35,21 @@ class StoredFile:
     path: str
     size: int
     checksum: str
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundFile:
+    """A file as it lies there: path relative to the root, bytes, and when it was last written."""
+
+    path: str
+    size: int
+    modified: datetime
+
+    @property
+    def is_temporary(self) -> bool:
+        """Whether a write had not finished it."""
+        return durable.is_temporary(PurePosixPath(self.path))
 
 
 class DataRoot(ABC):
@@ -74,6 +91,14 @@ class DataRoot(ABC):
     @abstractmethod
     def remove_tree(self, path: str) -> None:
         """Delete a folder and all below it; missing is fine."""
+
+    @abstractmethod
+    def found(self, path: str) -> Iterator[FoundFile]:
+        """List the files at and below a folder, those nobody knows of included; by path."""
+
+    @abstractmethod
+    def remove(self, path: str) -> None:
+        """Delete a file; missing is fine."""
 
 
 def open_root(place: str | os.PathLike[str]) -> DataRoot:
@@ -165,6 +190,25 @@ class LocalRoot(DataRoot):
         folder = self._resolve(path)
         with _mapped_os_errors(folder):
             durable.remove_tree(folder)
+
+    def found(self, path: str) -> Iterator[FoundFile]:
+        """See :meth:`DataRoot.found`."""
+        for file in sorted(self._resolve(path).rglob("*")):
+            try:
+                status = file.lstat()
+            except FileNotFoundError:  # removed or renamed meanwhile
+                continue
+            if not stat.S_ISDIR(status.st_mode):
+                yield FoundFile(
+                    path=file.relative_to(self.folder).as_posix(),
+                    size=status.st_size,
+                    modified=datetime.fromtimestamp(status.st_mtime, UTC),
+                )
+
+    def remove(self, path: str) -> None:
+        """See :meth:`DataRoot.remove`."""
+        with _mapped_os_errors(self._resolve(path)):
+            durable.remove_file(self._resolve(path))
 
     def _resolve(self, path: str) -> Path:
         """Return the absolute path; a path that leaves the root comes from a damaged catalog."""

@@ -15,6 +15,9 @@ from vecstore.storage.root import DataRoot, StoredFile
 __all__ = ["VectorSegment", "parse_vectors", "put_vectors", "read_vectors", "write_vectors"]
 
 
+_MAGIC = b"ARROW1"
+
+
 @final
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, weakref_slot=True)
 class VectorSegment:
@@ -102,9 +105,9 @@ def read_vectors(
 
 
 def parse_vectors(
-    buffer: pa.Buffer, *, path: str, dim: int
+    buffer: pa.Buffer, *, path: str, dim: int | None = None
 ) -> tuple[VectorSegment, dict[str, str]]:
-    """Return the rows of a mapped file, without a copy, and its labels.
+    """Return the rows of a mapped file, without a copy, and its labels; ``dim`` None takes any.
 
     Raises
     ------
@@ -112,11 +115,15 @@ def parse_vectors(
         The bytes are not a vector segment of ``dim`` dimensions.
     """
     try:
+        if bytes(buffer.slice(0, len(_MAGIC))) != _MAGIC:
+            raise ValueError("it does not begin like an Arrow file")
         reader = pa.ipc.open_file(buffer)
         labels = {k.decode(): v.decode() for k, v in (reader.schema.metadata or {}).items()}
         batch = reader.get_batch(0)
         row_ids = batch.column("row_id").to_numpy(zero_copy_only=True)
-        values = batch.column("vector").flatten().to_numpy(zero_copy_only=True)
+        column = batch.column("vector")
+        dim = column.type.list_size if dim is None else dim
+        values = column.flatten().to_numpy(zero_copy_only=True)
         segment = VectorSegment(
             row_ids=row_ids,
             vectors=values.reshape(len(row_ids), dim),
@@ -124,7 +131,7 @@ def parse_vectors(
             if "version" in batch.schema.names
             else None,
         )
-    except (pa.ArrowException, KeyError, ValueError, OSError) as error:
+    except (pa.ArrowException, AttributeError, KeyError, ValueError, OSError) as error:
         raise CorruptFileError(
             f"{path}: not a vector segment of {dim} dimensions: {error}"
         ) from error
