@@ -1,7 +1,7 @@
 """Collection: the public handle of a named set of items, what can be done with it.
 
 Its verbs stand where they belong: reading, writing, upgrading and migrating each in a module of
-their own; here are its versions and its indexes.
+their own; here are its versions, its files and its indexes.
 """
 
 from __future__ import annotations
@@ -12,6 +12,10 @@ from typing import Any, final
 
 from vecstore.catalog import IndexRecord, VersionRecord
 from vecstore.doctor import GRACE, DoctorReport, examine_collection
+from vecstore.housekeeping.choice import Everything
+from vecstore.housekeeping.compaction import CompactionReport, compact, planned
+from vecstore.housekeeping.retention import ExpiryReport, first_kept
+from vecstore.housekeeping.segments import TARGET_BYTES, SegmentStatus, segment_status
 from vecstore.indexing import build_index, forget_index, index_view, register_index
 from vecstore.migrating import Migratable
 from vecstore.reading import CollectionVersion
@@ -57,13 +61,88 @@ class Collection(Migratable):
         Raises
         ------
         NotFoundError
-            There is no such version.
+            There is no such version, or it has expired.
         """
         return CollectionVersion(self._latest.at(version))
 
     def versions(self) -> list[VersionRecord]:
         """Return the history: what each commit did and when, oldest first."""
         return self._catalog.versions(self._record.id)
+
+    # Housekeeping
+
+    @property
+    def segments(self) -> tuple[SegmentStatus, ...]:
+        """The files of the newest version, by kind: how many, how large, how much is dead."""
+        return segment_status(self.latest().snapshot)
+
+    def compact(
+        self,
+        *,
+        target_bytes: int = TARGET_BYTES,
+        dead_share: float = 0.2,
+        dry_run: bool = False,
+    ) -> CompactionReport:
+        """Rewrite small files into few large ones, without the rows that are dead.
+
+        A commit like any other: items, vectors and row ids stay, indexes stay valid, older
+        versions can be read. Others may write meanwhile. The old files are deleted by
+        :meth:`Store.gc <vecstore.Store.gc>` once the versions that have them have expired.
+
+        Parameters
+        ----------
+        target_bytes : int
+            Size of the files to make, which are put together in memory one at a time. Files
+            of half of it are left alone.
+        dead_share : float
+            From this share of dead rows on, larger files are rewritten too, 0 to 1.
+        dry_run : bool
+            Only say what would be rewritten.
+
+        Raises
+        ------
+        InvalidArgumentError
+            A limit is outside its domain.
+        """
+        choice = Everything(target_bytes=target_bytes, dead_share=dead_share)
+        if dry_run:
+            return planned(self.latest().snapshot, choice)
+        self._coverage.settle()
+        return compact(self._writer.commit, self._writer.files, choice)
+
+    def expire(
+        self,
+        *,
+        older_than: timedelta | None = None,
+        keep_last: int | None = None,
+        dry_run: bool = False,
+    ) -> ExpiryReport:
+        """Let old versions be read no more, so that ``gc`` can delete what only they have.
+
+        Parameters
+        ----------
+        older_than : timedelta, optional
+            Versions that have been the newest one within this time stay.
+        keep_last : int, optional
+            So many of the newest versions stay. With both limits, what either keeps stays.
+        dry_run : bool
+            Only say what would expire.
+
+        Raises
+        ------
+        InvalidArgumentError
+            No limit is given, or one that makes no sense.
+        """
+        history = self.versions()
+        first = first_kept(history, older_than=older_than, keep_last=keep_last)
+        if not dry_run:
+            self._catalog.expire(self._record.id, first)
+        return ExpiryReport(
+            first_version=first,
+            version=history[-1].version,
+            expired=sum(not v.expired and v.version < first for v in history),
+            dry_run=dry_run,
+        )
 
     # Indexes
 

@@ -10,7 +10,8 @@ from vecstore.catalog import Catalog, CollectionRecord
 from vecstore.encoders import Encoders
 from vecstore.indexing import IndexFiles
 from vecstore.lexical import LexicalCache
-from vecstore.snapshot import SegmentCache, Snapshot
+from vecstore.segment_cache import SegmentCache
+from vecstore.snapshot import Snapshot
 from vecstore.storage.root import DataRoot
 from vecstore.translation import Translators
 from vecstore.version import OpenVersion

@@ -8,10 +8,10 @@ are immutable and thread-safe; segments are shared between the snapshots of a co
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar, final
+from typing import Any, final
 
 import numpy as np
 import pyarrow as pa
@@ -21,78 +21,13 @@ from numpy.typing import NDArray
 from vecstore.catalog import FileRecord, SpaceRecord, State
 from vecstore.errors import NotFoundError
 from vecstore.filters import Where, parse_where, select_rows
-from vecstore.ids import IdIndex
 from vecstore.rows import RowSet
+from vecstore.segment_cache import SegmentCache
 from vecstore.storage.deletes import Deletes, read_deletes
 from vecstore.storage.items import ItemSegment
-from vecstore.storage.root import DataRoot
 from vecstore.storage.vectors import VectorSegment, read_vectors
 
-__all__ = ["LiveVectors", "SegmentCache", "Snapshot"]
-
-T = TypeVar("T")
-
-
-@final
-class SegmentCache:
-    """Open files of one collection, shared by its snapshots.
-
-    A file is verified when it is opened, so the files of the newest version stay open from
-    one commit to the next; see :meth:`retain`.
-    """
-
-    def __init__(self, root: DataRoot) -> None:
-        self.root = root
-        self._lock = threading.Lock()
-        self._open: dict[str, Any] = {}
-        self._indexed: dict[str, tuple[int, int]] = {}
-        self._highest = -1
-        self._id_index = IdIndex()
-
-    def get(self, file_id: str, read: Callable[[], T]) -> T:
-        """Return the open file, reading it first if nobody has."""
-        with self._lock:
-            segment = self._open.get(file_id)
-        if segment is None:
-            segment = read()
-            with self._lock:
-                segment = self._open.setdefault(file_id, segment)
-        return segment  # type: ignore[no-any-return]
-
-    def retain(self, file_ids: Set[str]) -> None:
-        """Let go of files that the newest version does not have; their readers keep them."""
-        with self._lock:
-            gone = [key for key in self._open if key.rpartition("/")[2] not in file_ids]
-            for key in gone:
-                del self._open[key]
-
-    def id_index(
-        self, files: Sequence[FileRecord], open_items: Callable[[FileRecord], ItemSegment]
-    ) -> IdIndex:
-        """Return an index that knows at least these item files; only new ones are opened."""
-        with self._lock:
-            new = [file for file in files if file.id not in self._indexed]
-        opened = [(file, open_items(file)) for file in new]
-        with self._lock:
-            for file, segment in opened:
-                if file.id not in self._indexed:
-                    self._add_ids(file, segment)
-            return self._id_index
-
-    def _add_ids(self, file: FileRecord, segment: ItemSegment) -> None:
-        """Index the ids of a file; rows that were compacted into it are known already."""
-        extent = file.min_row_id, file.max_row_id
-        if extent[0] <= self._highest and any(
-            low <= extent[1] and extent[0] <= high for low, high in self._indexed.values()
-        ):
-            new = self._id_index.unknown(segment.row_ids)
-            if new.any():
-                ids = segment.ids.filter(pa.array(new))
-                self._id_index = self._id_index.extended(ids, segment.row_ids[new])
-        else:
-            self._id_index = self._id_index.extended(segment.ids, segment.row_ids)
-        self._indexed[file.id] = extent
-        self._highest = max(self._highest, extent[1])
+__all__ = ["LiveVectors", "Snapshot"]
 
 
 @final
@@ -186,10 +121,10 @@ class Snapshot:
             if record.contiguous:
                 members[record.min_row_id : record.max_row_id + 1] = True
             else:
-                members[self._items(record).row_ids] = True
+                members[self.row_ids_of(record)] = True
         for record in self.state.files:
             if record.kind == "deletes" and record.space_id is None:
-                members[self._deletes(record).row_ids] = False
+                members[self.deletes_of(record).row_ids] = False
         return RowSet.of_mask(members)
 
     def native(self, space: str) -> RowSet:
@@ -239,7 +174,7 @@ class Snapshot:
         """Return the last version that wrote or replaced vectors of a space; -1 if none did."""
         own = self.space(space).id
         replaced = [
-            self._deletes(f).versions
+            self.deletes_of(f).versions
             for f in self.state.files
             if f.kind == "deletes" and f.space_id == own
         ]
@@ -310,7 +245,14 @@ class Snapshot:
         self._hold(segment)
         return segment
 
-    def _deletes(self, record: FileRecord) -> Deletes:
+    def row_ids_of(self, record: FileRecord) -> NDArray[np.int64]:
+        """Return the rows of an item file, dead ones included, ascending."""
+        if record.contiguous:
+            return np.arange(record.min_row_id, record.max_row_id + 1)
+        return self._items(record).row_ids
+
+    def deletes_of(self, record: FileRecord) -> Deletes:
+        """Return the rows that a delete file takes away."""
         return self.cache.get(
             record.id,
             lambda: read_deletes(self.cache.root, record.file, added_version=record.added_version),
@@ -363,7 +305,7 @@ class Snapshot:
     def _open_vectors(self, record: SpaceRecord) -> list[LiveVectors]:
         space = record.space
         files = [f for f in self.state.files if f.space_id == record.id]
-        replaced = Deletes.of(self._deletes(f) for f in files if f.kind == "deletes")
+        replaced = Deletes.of(self.deletes_of(f) for f in files if f.kind == "deletes")
         labels = vector_labels(record)
         opened = []
         for file in files:

@@ -14,6 +14,7 @@ from vecstore.collection import Collection
 from vecstore.doctor import GRACE, DoctorReport, examine_store
 from vecstore.encoders import Encoders, OpenEncoder
 from vecstore.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError, StorageError
+from vecstore.housekeeping.garbage import DEFAULT_GRACE, GarbageReport, collect_garbage
 from vecstore.names import check_name
 from vecstore.storage.durable import make_folder
 from vecstore.storage.root import open_root
@@ -197,6 +198,29 @@ class Store:
         for collection in opened:
             collection.refresh()
         return report
+
+    def gc(self, *, grace: timedelta = DEFAULT_GRACE, dry_run: bool = False) -> GarbageReport:
+        """Delete the files that no readable version of any collection has.
+
+        Those are the files of versions that have expired, files that a crash left behind, and
+        caches made from what is gone. Files of other programs are left alone.
+
+        Parameters
+        ----------
+        grace : timedelta
+            Files stay that were written, and those of versions that expired, within this
+            time: a writer may be about to commit them, a reader about to open them.
+        dry_run : bool
+            Only say what would be deleted.
+
+        Raises
+        ------
+        InvalidArgumentError
+            ``grace`` is negative.
+        StorageError
+            A file cannot be deleted; a later call goes on.
+        """
+        return collect_garbage(self._catalog, self._root, grace=grace, dry_run=dry_run)
 
     def _record(self, name: str) -> CollectionRecord:
         return self.collection(name)._record

@@ -7,10 +7,9 @@ writer was first, so writers that do not touch the same items never fail.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypedDict, final, get_args
+from typing import Any, Literal, final, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -26,16 +25,14 @@ from vecstore.errors import (
     NotFoundError,
     SpaceMismatchError,
 )
+from vecstore.files import FileWriter
 from vecstore.filters import Where
 from vecstore.ids import Ids, as_ids
 from vecstore.inputs import Rows
 from vecstore.metadata import widen
-from vecstore.snapshot import Snapshot, vector_labels
+from vecstore.snapshot import Snapshot
 from vecstore.spaces import Space
-from vecstore.storage.deletes import write_deletes
-from vecstore.storage.items import write_items
 from vecstore.storage.root import DataRoot
-from vecstore.storage.vectors import write_vectors
 
 __all__ = ["Checkpoint", "OnExisting", "WriteResult", "Writer"]
 
@@ -88,7 +85,7 @@ class Writer:
         latest: Callable[[], Snapshot],
     ) -> None:
         self._catalog = catalog
-        self._root = root
+        self.files = FileWriter(root, collection)
         self._collection = collection
         self._latest = latest
 
@@ -124,12 +121,12 @@ class Writer:
         table = pa.table({"row_id": pa.array(row_ids), "id": rows.ids, "document": rows.documents})
         for field, column in zip(rows.metadata.schema, rows.metadata.columns, strict=True):
             table = table.append_column(field, column)
-        files = [self._write_items(table)]
+        files = [self.files.items(table)]
         spaces = [_unchanged(self._latest(), space) for space in rows.spaces.values()]
         for record in spaces:
             name = record.space.name
             own = row_ids[rows.positions[name]] if name in rows.positions else row_ids
-            files.append(self._write_vectors(record, own, rows.vectors[name]))
+            files.append(self.files.vectors(record, own, rows.vectors[name]))
         replaced = 0
 
         def build(snapshot: Snapshot) -> Changes:
@@ -140,7 +137,7 @@ class Writer:
             found = snapshot.find(rows.ids)
             old = found[found >= 0]
             replaced = len(old)
-            deletes = [self._write_deletes(old)] if replaced else []
+            deletes = [self.files.deletes(old)] if replaced else []
             return Changes(
                 operation="upsert",
                 rows=len(rows),
@@ -192,12 +189,12 @@ class Writer:
                 # After a conflict the file is still right unless the ids mean other rows now.
                 rows = row_ids[chosen]
                 if not written or written[0] != record.id or not np.array_equal(written[1], rows):
-                    written = (record.id, rows, self._write_vectors(record, rows, vectors[chosen]))
+                    written = (record.id, rows, self.files.vectors(record, rows, vectors[chosen]))
                 files = [written[2]]
             elif checkpoint is None:
                 return None
             if len(replaced):
-                files.insert(0, self._write_deletes(np.sort(replaced), space_id=record.id))
+                files.insert(0, self.files.deletes(np.sort(replaced), space_id=record.id))
             return Changes(
                 operation=f"add vectors to {space.name}",
                 rows=len(chosen),
@@ -230,7 +227,7 @@ class Writer:
             deleted = len(row_ids)
             if not deleted:
                 return None
-            files = (self._write_deletes(row_ids),)
+            files = (self.files.deletes(row_ids),)
             return Changes(operation="delete", rows=deleted, add_files=files)
 
         version = self.commit(build)
@@ -241,37 +238,6 @@ class Writer:
         changes = Changes(operation="upsert", checkpoint=_as_pair(checkpoint))
         version = self.commit(lambda _: None if checkpoint is None else changes)
         return WriteResult(version=version, rows=0)
-
-    # Files
-
-    def _path(self, *parts: str) -> str:
-        return "/".join(("data", self._collection.directory, *parts))
-
-    def _write_items(self, table: pa.Table) -> FileRecord:
-        name = uuid.uuid4().hex
-        file = write_items(self._root, self._path("items", f"{name}.parquet"), table)
-        row_ids = table.column("row_id").to_numpy()
-        return FileRecord(id=name, kind="items", file=file, **_extent(row_ids))
-
-    def _write_vectors(
-        self, record: SpaceRecord, row_ids: NDArray[np.int64], vectors: NDArray[Any]
-    ) -> FileRecord:
-        name = uuid.uuid4().hex
-        file = write_vectors(
-            self._root,
-            self._path("vectors", record.directory, f"{name}.arrow"),
-            row_ids=row_ids,
-            vectors=vectors,
-            labels=vector_labels(record),
-        )
-        return FileRecord(
-            id=name, kind="vectors", file=file, space_id=record.id, **_extent(row_ids)
-        )
-
-    def _write_deletes(self, row_ids: NDArray[np.int64], space_id: str | None = None) -> FileRecord:
-        name = uuid.uuid4().hex
-        file = write_deletes(self._root, self._path("deletes", f"{name}.arrow"), row_ids)
-        return FileRecord(id=name, kind="deletes", file=file, space_id=space_id, **_extent(row_ids))
 
 
 def rows_to_delete(ids: Ids | None, where: Where | None) -> Callable[[Snapshot], NDArray[np.int64]]:
@@ -321,20 +287,6 @@ def _unchanged(snapshot: Snapshot, space: Space, since: SpaceRecord | None = Non
             "written; embed for the new space and write again"
         )
     return record
-
-
-class _Extent(TypedDict):
-    rows: int
-    min_row_id: int
-    max_row_id: int
-
-
-def _extent(row_ids: NDArray[np.int64]) -> _Extent:
-    return {
-        "rows": len(row_ids),
-        "min_row_id": int(row_ids.min()),
-        "max_row_id": int(row_ids.max()),
-    }
 
 
 def _as_pair(checkpoint: Checkpoint | None) -> tuple[str, Mapping[str, Any]] | None:

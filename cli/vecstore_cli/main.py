@@ -18,6 +18,7 @@ from vecstore_cli.commands.collection import collection
 from vecstore_cli.commands.demo import demo
 from vecstore_cli.commands.doctor import doctor
 from vecstore_cli.commands.files import export, ingest
+from vecstore_cli.commands.housekeeping import compact, expire, gc
 from vecstore_cli.commands.index import index
 from vecstore_cli.commands.items import count, delete, get
 from vecstore_cli.commands.search import search
@@ -73,7 +74,7 @@ def cli() -> None:
 
 for _command in (
     init, info, versions, collection, space, ingest, export, search, get, count, delete,
-    translator, index, upgrade, doctor, demo,
+    translator, index, upgrade, doctor, compact, expire, gc, demo,
 ):  # fmt: skip
     cli.add_command(_command)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 import sys
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import Any, TypeVar, final
 
 import click
@@ -17,6 +19,7 @@ from vecstore_cli.errors import Declined
 from vecstore_ingest import open_encoder
 
 __all__ = [
+    "DURATION",
     "PAIR",
     "at_option",
     "collection_of",
@@ -154,3 +157,28 @@ class _Pair(click.ParamType):  # type: ignore[type-arg]  # generic since click 8
 
 
 PAIR = _Pair()
+
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+@final
+class _Duration(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5 only
+    """``90s``, ``12h`` or ``7d`` as a timedelta."""
+
+    name = "TIME"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> timedelta:
+        if isinstance(value, timedelta):
+            return value
+        found = re.fullmatch(r"(\d{1,9})([smhd])", str(value))
+        if found is None:
+            self.fail(
+                f"expected a number with s, m, h or d, such as 12h, got {value!r}", param, ctx
+            )
+        return timedelta(**{_UNITS[found[2]]: int(found[1])})
+
+
+DURATION = _Duration()

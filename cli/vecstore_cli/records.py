@@ -7,10 +7,17 @@ from typing import Any
 
 from vecstore import Collection, CollectionVersion, Hit, Item
 from vecstore.catalog import IndexRecord, TranslatorRecord, VersionRecord
+from vecstore.housekeeping.compaction import CompactionReport
+from vecstore.housekeeping.garbage import GarbageReport
+from vecstore.housekeeping.retention import ExpiryReport
+from vecstore.housekeeping.segments import SegmentStatus, advice, segment_status
 from vecstore.status import SpaceStatus
 
 __all__ = [
     "collection_record",
+    "compaction_record",
+    "expiry_record",
+    "garbage_record",
     "hit_record",
     "index_record",
     "item_record",
@@ -28,6 +35,7 @@ def collection_record(collection: Collection, version: CollectionVersion) -> dic
         sizes[file.kind] += file.file.size
     sizes["translators"] = sum(_size(t) for t in version.translators)
     sizes["indexes"] = sum(i.file.size for i in version.indexes)
+    statuses = segment_status(version.snapshot)
     return {
         "name": collection.name,
         "version": version.version,
@@ -37,6 +45,8 @@ def collection_record(collection: Collection, version: CollectionVersion) -> dic
         "translators": [translator_record(t) for t in version.translators],
         "indexes": [index_record(i) for i in version.indexes],
         "bytes": sizes,
+        "segments": [segment_record(status) for status in statuses],
+        "advice": advice(statuses),
     }
 
 
@@ -97,6 +107,55 @@ def version_record(version: VersionRecord) -> dict[str, Any]:
         "committed_at": version.committed_at,
         "operation": version.operation,
         "rows": version.rows,
+        "expired": version.expired,
+    }
+
+
+def segment_record(status: SegmentStatus) -> dict[str, Any]:
+    """Return the files of one kind; ``space`` is null for those of the items."""
+    return {
+        "kind": status.kind,
+        "space": status.space,
+        "files": status.files,
+        "small_files": status.small_files,
+        "delete_files": status.delete_files,
+        "rows": status.rows,
+        "dead": status.dead,
+        "dead_share": status.dead_share,
+        "bytes": status.bytes,
+    }
+
+
+def compaction_record(report: CompactionReport) -> dict[str, Any]:
+    """Return what a compaction did."""
+    return {
+        "version": report.version,
+        "files_before": report.files_before,
+        "files_after": report.files_after,
+        "bytes_before": report.bytes_before,
+        "bytes_after": report.bytes_after,
+        "dropped": report.dropped,
+        "dry_run": report.dry_run,
+    }
+
+
+def expiry_record(report: ExpiryReport, *, dry_run: bool) -> dict[str, Any]:
+    """Return which versions expired."""
+    return {
+        "first_version": report.first_version,
+        "version": report.version,
+        "expired": report.expired,
+        "dry_run": dry_run,
+    }
+
+
+def garbage_record(report: GarbageReport, *, dry_run: bool) -> dict[str, Any]:
+    """Return what was deleted."""
+    return {
+        "files": report.files,
+        "bytes": report.bytes,
+        "kinds": dict(report.kinds),
+        "dry_run": dry_run,
     }
 
 

@@ -75,12 +75,53 @@ SHAPES: Final[dict[str, Any]] = {
                 "translators": [_TRANSLATOR],
                 "indexes": [_INDEX],
                 "bytes": "object of kind of file to size",
+                "segments": [
+                    {
+                        "kind": "items or vectors",
+                        "space": "name of a space, or null for items",
+                        "files": "integer",
+                        "small_files": "files that compact would merge",
+                        "delete_files": "integer",
+                        "rows": "integer",
+                        "dead": "rows that are dead",
+                        "dead_share": "number, 0 to 1",
+                        "bytes": "integer",
+                    }
+                ],
+                "advice": "why compact is due, or null",
             }
         ]
     },
     "versions": [
-        {"version": "integer", "committed_at": "ISO time", "operation": "text", "rows": "integer"}
+        {
+            "version": "integer",
+            "committed_at": "ISO time",
+            "operation": "text",
+            "rows": "integer",
+            "expired": "whether it can no longer be read",
+        }
     ],
+    "compact": {
+        "version": "integer",
+        "files_before": "files that were rewritten",
+        "files_after": "files in their place",
+        "bytes_before": "integer",
+        "bytes_after": "integer",
+        "dropped": "dead rows left out",
+        "dry_run": "boolean",
+    },
+    "expire": {
+        "first_version": "the oldest that can be read",
+        "version": "the newest",
+        "expired": "integer",
+        "dry_run": "boolean",
+    },
+    "gc": {
+        "files": "integer",
+        "bytes": "integer",
+        "kinds": "object of kind of file to number",
+        "dry_run": "boolean",
+    },
     "collection create": {"name": "text", "version": "integer"},
     "collection list": [{"name": "text", "items": "integer", "version": "integer"}],
     "collection rename": {"name": "text", "version": "integer"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -195,6 +196,28 @@ class CollectionMachine(RuleBasedStateMachine):
         if space in self.model.spaces and self.model.native(space):
             self.docs.build_index(space=space, kind=name)
 
+    @rule(size=st.sampled_from([1, 20_000, 2**28]), dead=st.sampled_from([0.0, 0.5]))
+    def compact(self, size, dead):
+        before = self.docs.version
+        report = self.docs.compact(target_bytes=size, dead_share=dead)
+        assert report.version == self.docs.version == before + bool(report.files_before)
+        if report.files_before:
+            self.remember()
+        if dead == 0:
+            assert sum(pile.dead for pile in self.docs.segments) == 0
+
+    @rule(keep=st.integers(1, 6))
+    def expire_and_collect(self, keep):
+        """What cannot be read leaves no file behind, and what can be read loses none."""
+        report = self.docs.expire(keep_last=keep)
+        assert report.first_version >= self.docs.version - keep + 1
+        self.store.gc(grace=timedelta(0))
+        for version in [v for v in self.history if v < report.first_version]:
+            del self.history[version]
+            with pytest.raises(NotFoundError, match="expired"):
+                self.docs.at(version)
+        assert self.store.gc(grace=timedelta(0)).files == 0
+
     @rule(data=st.data(), seed=seeds)
     def travel(self, data, seed):
         version = data.draw(st.sampled_from(sorted(self.history)))
@@ -212,7 +235,8 @@ class CollectionMachine(RuleBasedStateMachine):
         check_items(self.docs, self.model)
         versions = self.docs.versions()
         assert [v.version for v in versions] == list(range(self.docs.version + 1))
-        assert sorted(self.history) == list(range(self.docs.version + 1))
+        readable = [v.version for v in versions if not v.expired]
+        assert sorted(self.history) == readable
 
     def search_all(self, reader, model, seed, k):
         for name, space in model.spaces.items():

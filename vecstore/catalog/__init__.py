@@ -13,6 +13,7 @@ from vecstore.catalog.records import (
     IndexRecord,
     SpaceRecord,
     State,
+    Sweep,
     TranslatorRecord,
     VersionRecord,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "IndexRecord",
     "SpaceRecord",
     "State",
+    "Sweep",
     "TranslatorRecord",
     "VersionRecord",
 ]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any, final
 
 import pyarrow as pa
-from sqlalchemy import Connection, Row, Table, delete, insert, select, update
+from sqlalchemy import Row, Table, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from vecstore.catalog import migrations, tables
@@ -20,22 +20,23 @@ from vecstore.catalog.records import (
     History,
     IndexRecord,
     State,
+    Sweep,
     VersionRecord,
 )
+from vecstore.catalog.retention import expire, refuse_collected, sweep
 from vecstore.catalog.rows import (
     Record,
     committed_by,
-    default_records,
     file_record,
     index_record,
     record_schema,
     record_version,
     space_record,
     translator_record,
-    visible_records,
     write_changes,
 )
-from vecstore.errors import AlreadyExistsError, CommitConflictError, NotFoundError
+from vecstore.catalog.states import collection_gone, collection_row, read_state
+from vecstore.errors import AlreadyExistsError, CommitConflictError
 from vecstore.names import slug
 
 __all__ = ["Catalog"]
@@ -106,7 +107,8 @@ class Catalog:
         with self._database.write() as connection:
             if connection.execute(select(table.c.id).where(table.c.id == record.id)).first():
                 return
-            connection.execute(insert(table).values(**asdict(record), version=0, next_row_id=0))
+            start = {"version": 0, "first_version": 0, "next_row_id": 0}
+            connection.execute(insert(table).values(**asdict(record), **start))
             record_schema(connection, record.id, 0, FIRST_SCHEMA)
             record_version(connection, record.id, 0, "create collection", 0)
 
@@ -125,7 +127,7 @@ class Catalog:
                 .returning(table.c.version)
             ).scalar_one_or_none()
             if version is None:
-                raise _collection_gone(collection_id)
+                raise collection_gone(collection_id)
             record_version(connection, collection_id, version, f"rename to {name}", 0)
 
     @retried
@@ -145,7 +147,7 @@ class Catalog:
     def version(self, collection_id: str) -> int:
         """Return the newest version."""
         with self._database.read() as connection:
-            return _current(connection, collection_id).version  # type: ignore[no-any-return]
+            return collection_row(connection, collection_id).version  # type: ignore[no-any-return]
 
     @retried
     def state(
@@ -162,59 +164,14 @@ class Catalog:
             The collection or the version does not exist.
         """
         with self._database.read() as connection:
-            current = _current(connection, collection_id)
-            number = current.version if version is None else version
-            if not isinstance(number, int) or not 0 <= number <= current.version:
-                raise NotFoundError(
-                    f"collection {current.name!r} has versions 0 to {current.version}, "
-                    f"got {number!r}"
-                )
-
-            def visible(
-                table: Table, known: Sequence[Record], to_record: Callable[[Row[Any]], Record]
-            ) -> tuple[Record, ...]:
-                span = (-1 if since is None else since.version, number)
-                return visible_records(
-                    connection, table, collection_id, span, known=known, to_record=to_record
-                )
-
-            schema = connection.execute(
-                select(tables.schemas.c.arrow_schema)
-                .where(
-                    tables.schemas.c.collection_id == collection_id,
-                    tables.schemas.c.version <= number,
-                )
-                .order_by(tables.schemas.c.version.desc())
-                .limit(1)
-            ).scalar_one()
-            return State(
-                collection=CollectionRecord(
-                    id=current.id, name=current.name, directory=current.directory
-                ),
-                version=number,
-                next_row_id=current.next_row_id,
-                schema=pa.ipc.read_schema(pa.py_buffer(schema)),
-                # All of them each time: they are few, and what is known of one may change.
-                spaces=visible_records(
-                    connection,
-                    tables.spaces,
-                    collection_id,
-                    (-1, number),
-                    known=(),
-                    to_record=lambda row: space_record(row, number),
-                ),
-                defaults=default_records(connection, collection_id, number),
-                files=visible(tables.files, since.files if since else (), file_record),
-                translators=visible(
-                    tables.translators, since.translators if since else (), translator_record
-                ),
-            )
+            return read_state(connection, collection_id, version, since)
 
     @retried
     def versions(self, collection_id: str) -> list[VersionRecord]:
         """Return the history, oldest first."""
         table = tables.versions
         with self._database.read() as connection:
+            first = collection_row(connection, collection_id).first_version
             rows = connection.execute(
                 select(table)
                 .where(table.c.collection_id == collection_id)
@@ -227,6 +184,7 @@ class Catalog:
                     committed_at=row.committed_at.replace(tzinfo=UTC),
                     operation=row.operation,
                     rows=row.rows,
+                    expired=row.version < first,
                 )
                 for row in rows
             ]
@@ -242,7 +200,7 @@ class Catalog:
                 )
                 return tuple(map(to_record, rows))
 
-            current = _current(connection, collection_id)
+            current = collection_row(connection, collection_id)
             return History(
                 next_row_id=current.next_row_id,
                 spaces=every(tables.spaces, lambda row: space_record(row, current.version)),
@@ -266,7 +224,7 @@ class Catalog:
                 .returning(table.c.next_row_id)
             ).scalar_one_or_none()
             if end is None:
-                raise _collection_gone(collection_id)
+                raise collection_gone(collection_id)
             return int(end) - count
 
     def commit(self, collection_id: str, base_version: int, changes: Changes) -> int:
@@ -293,13 +251,39 @@ class Catalog:
             if swapped.rowcount == 0:
                 if committed_by(connection, collection_id, version) == token:
                     return version
-                current = _current(connection, collection_id)
+                current = collection_row(connection, collection_id)
                 raise CommitConflictError(
                     f"collection {current.name!r}: expected version {base_version}, found "
                     f"{current.version}; another writer committed first. Retry"
                 )
+            refuse_collected(connection, collection_id, changes.paths)
             write_changes(connection, collection_id, version, changes, token)
         return version
+
+    @retried
+    def expire(self, collection_id: str, first_version: int) -> None:
+        """Let versions below ``first_version`` be read no more."""
+        with self._database.write() as connection:
+            expire(connection, collection_id, first_version)
+
+    @retried
+    def sweep(
+        self,
+        collection_id: str,
+        *,
+        expired_before: datetime,
+        orphans: Iterable[str],
+        forget: bool,
+    ) -> Sweep:
+        """Return what can be deleted, forgetting it if told so; see :func:`retention.sweep`."""
+        with self._database.write() as connection:
+            return sweep(
+                connection,
+                collection_id,
+                expired_before=expired_before,
+                orphans=orphans,
+                forget=forget,
+            )
 
     # Checkpoints of jobs
 
@@ -367,15 +351,3 @@ class _NameTaken:
             raise AlreadyExistsError(
                 f"a collection named {self._name!r} exists; choose another name or drop it first"
             ) from error
-
-
-def _current(connection: Connection, collection_id: str) -> Row[Any]:
-    table = tables.collections
-    row = connection.execute(select(table).where(table.c.id == collection_id)).one_or_none()
-    if row is None:
-        raise _collection_gone(collection_id)
-    return row
-
-
-def _collection_gone(collection_id: str) -> NotFoundError:
-    return NotFoundError(f"collection {collection_id} has been dropped; open another one")

@@ -22,6 +22,7 @@ __all__ = [
     "IndexRecord",
     "SpaceRecord",
     "State",
+    "Sweep",
     "TranslatorRecord",
     "VersionRecord",
 ]
@@ -138,12 +139,13 @@ class IndexRecord:
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VersionRecord:
-    """One commit: what it did and when."""
+    """One commit: what it did and when, and whether its version can still be read."""
 
     version: int
     committed_at: datetime
     operation: str
     rows: int
+    expired: bool = False
 
 
 @final
@@ -184,6 +186,24 @@ class History:
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sweep:
+    """What a collection needs no more, and which files and translators it still has.
+
+    Attributes
+    ----------
+    paths : tuple of str
+        Files that can be deleted.
+    file_ids, translator_ids : frozenset of str
+        What caches may still be made from.
+    """
+
+    paths: tuple[str, ...]
+    file_ids: frozenset[str]
+    translator_ids: frozenset[str]
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
     """What one commit adds to and takes from a collection, atomically."""
 
@@ -199,6 +219,13 @@ class Changes:
     remove_translators: tuple[str, ...] = ()
     schema: pa.Schema | None = None
     checkpoint: tuple[str, Mapping[str, Any]] | None = None
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The paths of all files that are added."""
+        files = [record.file for record in self.add_files]
+        files += [file for record in self.add_translators for file in record.files.values()]
+        return tuple(file.path for file in files)
 
 
 def _version(record: DefaultRecord) -> int:

@@ -37,6 +37,8 @@ __all__ = [
 ]
 
 
+MOST_PARAMETERS = 500  # of one statement; databases have limits
+
 Record = TypeVar("Record", bound=SpaceRecord | FileRecord | TranslatorRecord)
 
 
@@ -115,9 +117,10 @@ def write_changes(
         (tables.spaces, changes.remove_spaces),
         (tables.translators, changes.remove_translators),
     ):
-        if gone:
+        for start in range(0, len(gone), MOST_PARAMETERS):
+            part = gone[start : start + MOST_PARAMETERS]
             connection.execute(
-                update(table).where(table.c.id.in_(gone)).values(removed_version=version)
+                update(table).where(table.c.id.in_(part)).values(removed_version=version)
             )
     if changes.retire_spaces:
         retired = tables.spaces.c.id.in_(changes.retire_spaces)

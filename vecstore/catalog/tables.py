@@ -59,6 +59,7 @@ collections = Table(
     Column("name", String(128), nullable=False, unique=True),
     Column("directory", String(100), nullable=False, unique=True),
     Column("version", BigInteger, nullable=False),
+    Column("first_version", BigInteger, nullable=False),  # older ones have expired
     Column("next_row_id", BigInteger, nullable=False),
 )
 
@@ -72,6 +73,24 @@ versions = Table(
     Column("rows", BigInteger, nullable=False),
     Column("token", String(32)),  # of the writer's attempt, who may not hear that it succeeded
     UniqueConstraint("collection_id", "version", name="uq_versions_version"),
+)
+
+# When versions expired: their files stay for a grace period after that.
+expirations = Table(
+    "expirations",
+    metadata,
+    _belongs_to_collection(),
+    Column("first_version", BigInteger, nullable=False),
+    Column("expired_at", DateTime(timezone=True), nullable=False),
+)
+
+# Files that were deleted before anybody had committed them; nobody can any more.
+collected = Table(
+    "collected",
+    metadata,
+    _belongs_to_collection(),
+    Column("path", Text, nullable=False),
+    UniqueConstraint("collection_id", "path", name="uq_collected_path"),
 )
 
 schemas = Table(

@@ -8,7 +8,8 @@ from typing import final
 from vecstore.catalog import Catalog, CollectionRecord, FileRecord, History, IndexRecord
 from vecstore.doctor.report import Diagnosis, Finding, Severity
 from vecstore.errors import VecstoreError
-from vecstore.snapshot import SegmentCache, Snapshot
+from vecstore.segment_cache import SegmentCache
+from vecstore.snapshot import Snapshot
 from vecstore.storage.root import DataRoot, StoredFile
 from vecstore.translation import Translators
 

@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 from vecstore.catalog import FileRecord, SpaceRecord
 from vecstore.errors import CorruptFileError, StorageError, UnsupportedOperationError
 from vecstore.gpu.translate import translate
-from vecstore.snapshot import LiveVectors, SegmentCache
+from vecstore.segment_cache import SegmentCache
+from vecstore.snapshot import LiveVectors
 from vecstore.spaces import KernelMetric, Space
 from vecstore.storage.root import checksum
 from vecstore.storage.vectors import VectorSegment, parse_vectors, write_vectors

@@ -78,7 +78,7 @@ def info(store: Store, collection: str | None, at: int | None, as_json: bool) ->
 def versions(store: Store, collection: str | None, as_json: bool) -> None:
     """Show the history of a collection: each commit, oldest first.
 
-    Every version can be read with --at.
+    Every version that has not expired can be read with --at.
     """
     history = collection_of(store, collection).versions()
     show_rows(
@@ -119,4 +119,12 @@ def _summary(record: Mapping[str, Any]) -> Group:
             Text(f"{index['rows']:,} rows"),
             Text(f"{index['kind']}{view}, {decimal(index['bytes'])}, {index['id']}"),
         )
-    return Group(*map(Text, lines), table)
+    for pile in record["segments"]:
+        table.add_row(
+            Text("  files"),
+            Text(plain(pile["space"] or "items")),
+            Text(f"{pile['files']:,} and {pile['delete_files']:,} of deletes"),
+            Text(f"{pile['rows']:,} rows, {pile['dead_share']:.1%} dead, {decimal(pile['bytes'])}"),
+        )
+    notes = [f"  advice: {record['advice']}"] if record["advice"] else []
+    return Group(*map(Text, lines), table, *map(Text, notes))

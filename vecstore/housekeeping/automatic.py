@@ -1,0 +1,47 @@
+"""Automatic compaction: whoever commits many small files merges them now and then."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import final
+
+from vecstore.errors import VecstoreError
+from vecstore.files import FileWriter
+from vecstore.housekeeping.choice import SmallFirst
+from vecstore.housekeeping.compaction import Commit, compact
+from vecstore.snapshot import Snapshot
+
+__all__ = ["AutomaticCompaction"]
+
+_log = logging.getLogger(__name__)
+
+
+@final
+class AutomaticCompaction:
+    """Merges small files of one collection when there are many. Thread-safe.
+
+    Parameters
+    ----------
+    after : int or None
+        Files of a similar size that make a merge worth while; None never merges.
+    """
+
+    def __init__(self, commit: Commit, files: FileWriter, *, after: int | None) -> None:
+        self._commit = commit
+        self._files = files
+        self._after = after
+        self._running = threading.Lock()
+
+    def look(self, snapshot: Snapshot) -> None:
+        """Compact if it is due, unless another thread does; a write never fails for it."""
+        if self._after is None or len(snapshot.state.files) < self._after:
+            return
+        if not self._running.acquire(blocking=False):
+            return
+        try:
+            compact(self._commit, self._files, SmallFirst(files=self._after))
+        except VecstoreError as error:
+            _log.warning("automatic compaction is put off: %s", error)
+        finally:
+            self._running.release()

@@ -1,0 +1,80 @@
+"""SegmentCache: the open files of a collection, shared by all its versions."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence, Set
+from typing import Any, TypeVar, final
+
+import pyarrow as pa
+
+from vecstore.catalog import FileRecord
+from vecstore.ids import IdIndex
+from vecstore.storage.items import ItemSegment
+from vecstore.storage.root import DataRoot
+
+__all__ = ["SegmentCache"]
+
+T = TypeVar("T")
+
+
+@final
+class SegmentCache:
+    """Open files of one collection, shared by its snapshots.
+
+    A file is verified when it is opened, so the files of the newest version stay open from
+    one commit to the next; see :meth:`retain`.
+    """
+
+    def __init__(self, root: DataRoot) -> None:
+        self.root = root
+        self._lock = threading.Lock()
+        self._open: dict[str, Any] = {}
+        self._indexed: dict[str, tuple[int, int]] = {}
+        self._highest = -1
+        self._id_index = IdIndex()
+
+    def get(self, file_id: str, read: Callable[[], T]) -> T:
+        """Return the open file, reading it first if nobody has."""
+        with self._lock:
+            segment = self._open.get(file_id)
+        if segment is None:
+            segment = read()
+            with self._lock:
+                segment = self._open.setdefault(file_id, segment)
+        return segment  # type: ignore[no-any-return]
+
+    def retain(self, file_ids: Set[str]) -> None:
+        """Let go of files that the newest version does not have; their readers keep them."""
+        with self._lock:
+            gone = [key for key in self._open if key.rpartition("/")[2] not in file_ids]
+            for key in gone:
+                del self._open[key]
+
+    def id_index(
+        self, files: Sequence[FileRecord], open_items: Callable[[FileRecord], ItemSegment]
+    ) -> IdIndex:
+        """Return an index that knows at least these item files; only new ones are opened."""
+        with self._lock:
+            new = [file for file in files if file.id not in self._indexed]
+        opened = [(file, open_items(file)) for file in new]
+        with self._lock:
+            for file, segment in opened:
+                if file.id not in self._indexed:
+                    self._add_ids(file, segment)
+            return self._id_index
+
+    def _add_ids(self, file: FileRecord, segment: ItemSegment) -> None:
+        """Index the ids of a file; rows that were compacted into it are known already."""
+        extent = file.min_row_id, file.max_row_id
+        if extent[0] <= self._highest and any(
+            low <= extent[1] and extent[0] <= high for low, high in self._indexed.values()
+        ):
+            new = self._id_index.unknown(segment.row_ids)
+            if new.any():
+                ids = segment.ids.filter(pa.array(new))
+                self._id_index = self._id_index.extended(ids, segment.row_ids[new])
+        else:
+            self._id_index = self._id_index.extended(segment.ids, segment.row_ids)
+        self._indexed[file.id] = extent
+        self._highest = max(self._highest, extent[1])
