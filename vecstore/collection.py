@@ -46,6 +46,7 @@ class Collection(Migratable):
         StorageError, CommitConflictError
             The vectors cannot be committed. They are kept for another try.
         """
+        self._catalog.require_own_process()
         self._coverage.flush()
 
     # Versions

@@ -8,7 +8,7 @@ pays for nothing else.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, final, overload
 
@@ -45,7 +45,7 @@ class Provenance:
 
 
 @final
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Hit:
     """One answer. Score: larger is better. Distance: smaller is better.
 
@@ -57,8 +57,25 @@ class Hit:
     score: float
     distance: float
     provenance: Provenance
-    document: str | None
-    metadata: Mapping[str, Any]
+    _row: int = field(compare=False)
+    _result: SearchResult = field(compare=False)
+
+    @property
+    def document(self) -> str | None:
+        """The item's text, or None."""
+        return self._result._items[self._row][0]
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """The item's metadata columns."""
+        return self._result._items[self._row][1]
+
+    def __repr__(self) -> str:
+        return (
+            f"Hit(id={self.id!r}, score={self.score!r}, distance={self.distance!r}, "
+            f"provenance={self.provenance!r}, document={self.document!r}, "
+            f"metadata={self.metadata!r})"
+        )
 
 
 @final
@@ -118,12 +135,10 @@ class SearchResult(Sequence["Hits"]):
     def ids(self) -> NDArray[np.object_]:
         """Ids of the hits, ndarray of shape (queries, k), object (str, or None for no hit)."""
         ids = np.full(self._row_ids.shape, None, dtype=object)
-        ids[self.found] = self._snapshot.ids(self._row_ids[self.found]).to_numpy(
-            zero_copy_only=False
-        )
+        ids[self.found] = self._snapshot.id_strings(self._row_ids[self.found])
         return ids
 
-    @property
+    @cached_property
     def distances(self) -> NDArray[np.float32]:
         """Distances of the hits, ndarray of shape (queries, k), float32, ascending."""
         metric = self.plan.target.space.metric
@@ -131,7 +146,8 @@ class SearchResult(Sequence["Hits"]):
 
     def provenance(self, query: int) -> list[Provenance]:
         """Return the provenance of each hit of one query."""
-        return [self._provenances[o] for o in self._origins[query][self.found[query]]]
+        origins = self._origins[query, : self._counts[query]].tolist()
+        return [self._provenances[origin] for origin in origins]
 
     def to_arrow(self) -> pa.Table:
         """Return a table of (query, rank, id, score, distance, provenance, space)."""
@@ -152,6 +168,11 @@ class SearchResult(Sequence["Hits"]):
         )
 
     @cached_property
+    def _counts(self) -> list[int]:
+        """How many hits each query has; they come first in its row."""
+        return self.found.sum(axis=1).tolist()  # type: ignore[no-any-return]
+
+    @cached_property
     def _items(self) -> dict[int, tuple[str | None, dict[str, Any]]]:
         """Documents and metadata by row, read for all hits at once."""
         rows = np.unique(self._row_ids[self.found])
@@ -170,7 +191,7 @@ class Hits(Sequence[Hit]):
     def __init__(self, result: SearchResult, query: int) -> None:
         self._result = result
         self._query = query
-        self._count = int(result.found[query].sum())
+        self._count = result._counts[query]
 
     def __len__(self) -> int:
         return self._count
@@ -180,21 +201,37 @@ class Hits(Sequence[Hit]):
     @overload
     def __getitem__(self, rank: slice) -> list[Hit]: ...
     def __getitem__(self, rank: int | slice) -> Hit | list[Hit]:
-        if isinstance(rank, slice):
-            return [self[number] for number in range(*rank.indices(len(self)))]
-        if not -len(self) <= rank < len(self):
-            raise IndexError(f"the query has {len(self)} hits, got number {rank}")
-        at = (self._query, rank % len(self))
-        result = self._result
-        document, metadata = result._items[int(result._row_ids[at])]
-        return Hit(
-            id=result.ids[at],
-            score=float(result.scores[at]),
-            distance=float(result.distances[at]),
-            provenance=result._provenances[result._origins[at]],
-            document=document,
-            metadata=metadata,
+        try:
+            return self._all[rank]
+        except IndexError:
+            raise IndexError(f"the query has {len(self)} hits, got number {rank}") from None
+
+    def __iter__(self) -> Iterator[Hit]:
+        return iter(self._all)
+
+    @cached_property
+    def _all(self) -> list[Hit]:
+        """All hits, made at once: their columns are read once and not once for each."""
+        result, query = self._result, self._query
+        columns = zip(
+            self.ids,
+            self.scores.tolist(),
+            self.distances.tolist(),
+            result.provenance(query),
+            result._row_ids[query, : self._count].tolist(),
+            strict=True,
         )
+        return [
+            Hit(
+                id=item_id,
+                score=score,
+                distance=distance,
+                provenance=provenance,
+                _row=row,
+                _result=result,
+            )
+            for item_id, score, distance, provenance, row in columns
+        ]
 
     @property
     def ids(self) -> list[str]:

@@ -50,6 +50,7 @@ class LatestVersion:
 
     def get(self) -> OpenVersion:
         """Return the newest version as far as a look at the clock or two files can tell."""
+        self._catalog.require_own_process()  # before the lock, which a fork may have left taken
         with self._lock:
             token = self._catalog.change_token()
             age = time.monotonic() - self._checked_at
@@ -60,6 +61,7 @@ class LatestVersion:
 
     def refresh(self) -> OpenVersion:
         """Ask the catalog and return the newest version."""
+        self._catalog.require_own_process()
         with self._lock:
             # The token is taken first: what is committed after it shows in the next one.
             token, checked_at = self._catalog.change_token(), time.monotonic()

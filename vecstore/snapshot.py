@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from vecstore.catalog import FileRecord, SpaceRecord, State
 from vecstore.errors import NotFoundError
 from vecstore.filters import Where, parse_where, select_rows
+from vecstore.item_files import ItemFiles
 from vecstore.rows import RowSet
 from vecstore.segment_cache import SegmentCache
 from vecstore.storage.deletes import Deletes, read_deletes
@@ -70,10 +71,7 @@ class Snapshot:
         self._lock = threading.RLock()
         self._vectors: dict[str, tuple[LiveVectors, ...]] = {}
         self._native: dict[str, RowSet] = {}
-        self._item_files = sorted(
-            (f for f in state.files if f.kind == "items"), key=lambda f: f.min_row_id
-        )
-        self._first_row_ids = np.array([f.min_row_id for f in self._item_files], dtype=np.int64)
+        self._item_files = ItemFiles((f for f in state.files if f.kind == "items"), self._items)
 
     @property
     def version(self) -> int:
@@ -117,7 +115,7 @@ class Snapshot:
     def live(self) -> RowSet:
         """Row ids of all live items."""
         members = np.zeros(self._row_limit, dtype=bool)
-        for record in self._item_files:
+        for record in self._item_files.records:
             if record.contiguous:
                 members[record.min_row_id : record.max_row_id + 1] = True
             else:
@@ -188,7 +186,7 @@ class Snapshot:
 
     def find(self, ids: pa.Array) -> NDArray[np.int64]:
         """Return the live row of each id, ndarray of shape (n,), int64; -1 where there is none."""
-        index = self.cache.id_index(self._item_files, self._items)
+        index = self.cache.id_index(self._item_files.records, self._items)
         positions, rows = index.candidates(ids)
         alive = self.live.contains(rows)
         positions, rows = positions[alive], rows[alive]
@@ -200,22 +198,15 @@ class Snapshot:
 
     def ids(self, row_ids: NDArray[np.int64]) -> pa.Array:
         """Return the ids of rows, a string array in the order of ``row_ids``."""
-        parts, order = [], []
-        for record, slots, positions in self._locate(row_ids):
-            parts.append(self._items(record).ids.take(pa.array(positions)))
-            order.append(slots)
-        return _in_order(pa.chunked_array(parts, pa.string()), order).combine_chunks()
+        return self._item_files.ids(row_ids)
+
+    def id_strings(self, row_ids: NDArray[np.int64]) -> NDArray[np.object_]:
+        """Return the ids of rows as Python strings, ndarray of shape (n,), object."""
+        return self._item_files.id_strings(row_ids)
 
     def items(self, row_ids: NDArray[np.int64], columns: Sequence[str]) -> pa.Table:
         """Return columns of rows (of ``id``, ``document`` and metadata), in their order."""
-        schema = self._schema_of(columns)
-        parts, order = [], []
-        for record, slots, positions in self._locate(row_ids):
-            parts.append(self._items(record).take(positions, schema))
-            order.append(slots)
-        if not parts:
-            return schema.empty_table()
-        return _in_order(pa.concat_tables(parts), order)
+        return self._item_files.take(row_ids, self._schema_of(columns))
 
     def matching(self, where: Where) -> RowSet:
         """Return the live rows for which a filter is true.
@@ -231,8 +222,7 @@ class Snapshot:
 
     def whole_columns(self, columns: Sequence[str]) -> list[pa.Table]:
         """Return whole columns, dead rows included, as one table for each item file."""
-        schema = self._schema_of(columns)
-        return [self._items(record).columns(schema) for record in self._item_files]
+        return self._item_files.columns(self._schema_of(columns))
 
     # Where things are
 
@@ -271,37 +261,6 @@ class Snapshot:
         known = {"row_id": pa.field("row_id", pa.int64())} | {f.name: f for f in self.state.schema}
         return pa.schema([known[name] for name in columns])
 
-    def _locate(
-        self, row_ids: NDArray[np.int64]
-    ) -> list[tuple[FileRecord, NDArray[np.int64], NDArray[np.int64]]]:
-        """Return (file, slots in ``row_ids``, positions in the file) for each file that is hit.
-
-        A compacted file may have gaps in which younger files lie (whose writers had reserved
-        their ids before and committed after), so what is not in the file that begins next
-        below is looked for in those that begin further below.
-        """
-        located = []
-        file_of = np.searchsorted(self._first_row_ids, row_ids, side="right") - 1
-        slots = np.arange(len(row_ids))
-        while len(slots):
-            for number in np.unique(file_of[slots]):
-                here = slots[file_of[slots] == number]
-                positions = self._positions(self._item_files[number], row_ids[here])
-                found = positions >= 0
-                if found.any():
-                    located.append((self._item_files[number], here[found], positions[found]))
-                file_of[here] = np.where(found, -1, number - 1)
-            slots = slots[file_of[slots] >= 0]
-        return located
-
-    def _positions(self, record: FileRecord, row_ids: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return where rows are in an item file; -1 for those that are not."""
-        if record.contiguous:
-            return np.where(row_ids <= record.max_row_id, row_ids - record.min_row_id, -1)
-        known = self._items(record).row_ids
-        place = np.minimum(np.searchsorted(known, row_ids), len(known) - 1)
-        return np.where(known[place] == row_ids, place, -1)
-
     def _open_vectors(self, record: SpaceRecord) -> list[LiveVectors]:
         space = record.space
         files = [f for f in self.state.files if f.space_id == record.id]
@@ -332,10 +291,3 @@ def vector_labels(record: SpaceRecord) -> dict[str, str]:
         "vecstore.fingerprint": record.space.fingerprint,
         "vecstore.dtype": record.space.dtype,
     }
-
-
-def _in_order(parts: Any, order: list[NDArray[np.int64]]) -> Any:
-    """Undo the grouping by file."""
-    if len(order) == 1:
-        return parts
-    return parts.take(pa.array(np.argsort(np.concatenate(order)))) if order else parts

@@ -32,6 +32,8 @@ VectorType = Literal["float32", "float16"]
 MAX_DIM = 65_536
 # Scores are products of two lengths, or the square of their sum: 4e36 of float32's 3.4e38.
 _LONGEST = 1e18
+# A squared length this close to one is a length of one, to 1e-6.
+_UNIT = 2e-6
 _FLOAT16_MAX = float(np.finfo(np.float16).max)
 
 
@@ -203,6 +205,9 @@ class Space:
             )
         # One pass finds every kind of bad value: NaN and infinity survive a sum of squares.
         squares = np.einsum("ij,ij->i", rows, rows)
+        least, most = (squares.min(), squares.max()) if len(squares) else (1.0, 1.0)
+        if self.normalised and least > 1 - _UNIT and most < 1 + _UNIT:
+            return rows  # what encoders give as a rule, and a query should pay for once
         if not np.isfinite(squares).all():
             squares = np.einsum("ij,ij->i", rows, rows, dtype=np.float64)
         if not np.isfinite(squares).all():
@@ -223,10 +228,7 @@ class Space:
                 f"space {self.name!r} uses cosine, but row {bad} is a zero vector, which has no "
                 "direction; nothing was written. Drop the row or re-embed it"
             )
-        norms = np.sqrt(squares)
-        if rows.size and np.abs(norms - 1.0).max() < 1e-6:
-            return rows
-        return np.ascontiguousarray(rows / norms[:, None], dtype=np.float32)
+        return np.ascontiguousarray(rows / np.sqrt(squares)[:, None], dtype=np.float32)
 
     def _require_scorable(self, squares: NDArray[Any]) -> None:
         """Refuse vectors so long that float32 scores of them overflow."""
@@ -252,5 +254,7 @@ def as_real_matrix(vectors: ArrayLike, *, what: str) -> NDArray[np.float32]:
         )
     if rows.dtype.kind not in "fiu" or rows.dtype.itemsize > 8:
         raise InvalidVectorsError(f"{what}: expected real numbers, got dtype {rows.dtype}")
+    if rows.dtype == np.float32:
+        return np.ascontiguousarray(rows)
     with np.errstate(over="ignore", invalid="ignore"):
         return np.ascontiguousarray(rows, dtype=np.float32)

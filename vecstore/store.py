@@ -87,7 +87,11 @@ def open(
 
 @final
 class Store:
-    """Collections in one catalog and data root. A context manager; thread-safe."""
+    """Collections in one catalog and data root. A context manager; thread-safe.
+
+    A store belongs to the process that opened it. A forked child that uses it gets
+    UnsupportedOperationError, and may open the store again for itself.
+    """
 
     def __init__(
         self,
@@ -118,8 +122,11 @@ class Store:
     def close(self) -> None:
         """Flush its collections, close the catalog and the encoders that the store opened.
 
-        Committed data needs no closing to be safe.
+        Committed data needs no closing to be safe. In a forked child nothing is done: all of
+        it is the parent's.
         """
+        if self._catalog.inherited:
+            return
         with self._lock:
             opened = tuple(self._open.values())
         try:

@@ -263,6 +263,7 @@ class Writable(Readable):
         return self._latest.get()
 
     def _settled(self) -> OpenVersion:
+        self._catalog.require_own_process()  # before waiting for a thread that a fork lost
         self._coverage.settle()
         return self._latest.get()
 

@@ -77,6 +77,15 @@ class Catalog:
         """Close all connections."""
         self._database.close()
 
+    @property
+    def inherited(self) -> bool:
+        """Whether this process is a forked child of the one that opened the catalog."""
+        return self._database.inherited
+
+    def require_own_process(self) -> None:
+        """Raise UnsupportedOperationError in a forked child; takes no lock."""
+        self._database.require_own_process()
+
     def change_token(self) -> tuple[int, ...] | None:
         """Return a value that changes with every commit, read without SQL, or None."""
         return self._database.change_token()

@@ -18,6 +18,7 @@ from vecstore.errors import (
     InvalidArgumentError,
     MissingDependencyError,
     StorageError,
+    UnsupportedOperationError,
 )
 from vecstore.storage.failpoints import Failpoint, reach
 
@@ -66,11 +67,33 @@ class Database:
                 f"the database driver {error.name!r} is not installed; "
                 "pip install 'vecstore[postgres]'"
             ) from error
+        self._process = os.getpid()
         database = self.url.database if self.is_sqlite else None
         self._watched = (database, f"{database}-wal") if database else ()
         if self.is_sqlite:
             event.listen(self._engine, "connect", _configure_sqlite)
             event.listen(self._engine, "begin", _begin_sqlite)
+
+    @property
+    def inherited(self) -> bool:
+        """Whether this process is a forked child of the one that opened the database."""
+        return os.getpid() != self._process
+
+    def require_own_process(self) -> None:
+        """Refuse a forked child: connections, and locks that were held, do not survive a fork.
+
+        Raises
+        ------
+        UnsupportedOperationError
+            This process is not the one that opened the database.
+        """
+        if self.inherited:
+            raise UnsupportedOperationError(
+                f"expected the store to be used by process {self._process}, which opened it; got "
+                f"its forked child {os.getpid()}, where connections and locks are not valid. Open "
+                "the store again in the child with vecstore.open, or start workers by the "
+                "'spawn' method of multiprocessing"
+            )
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -86,6 +109,7 @@ class Database:
 
     @contextmanager
     def _transaction(self, *, write: bool) -> Iterator[Connection]:
+        self.require_own_process()
         isolation = (
             "SERIALIZABLE" if self.is_sqlite else "READ COMMITTED" if write else "REPEATABLE READ"
         )
@@ -141,8 +165,8 @@ class Database:
         return found
 
     def close(self) -> None:
-        """Close all connections."""
-        self._engine.dispose()
+        """Close all connections; in a forked child, where they are the parent's, leave them."""
+        self._engine.dispose(close=not self.inherited)
 
 
 def retried(transaction: Callable[Parameters, Result]) -> Callable[Parameters, Result]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from vecstore.errors import (
     NonFiniteError,
 )
 from vecstore.indexes.blocks import Block, BlockMetric, Tile, block_dim, tiles
-from vecstore.indexes.faiss_library import find_faiss, matrix_kernels
+from vecstore.indexes.faiss_library import find_faiss, matrix_kernels, threads
 from vecstore.indexes.topk import MISSING, TopK, merge_top_k
 
 __all__ = ["BATCH", "Block", "checked_k", "checked_queries", "exact_search"]
@@ -155,7 +156,7 @@ def _scan(
         for tile in tiles(blocks, gather_bytes=gather, map_rows=mapped, map_masked=False):
             _add(top, tile, *_numpy_kernel(rows, tile, k, metric))
         return top.result()
-    with nullcontext() if few else matrix_kernels(faiss):
+    with threads(faiss, 0), nullcontext() if few else matrix_kernels(faiss):
         # A call's fixed cost grows with the queries, and with it the block worth a call.
         source = tiles(
             blocks,
@@ -187,11 +188,17 @@ def _selector(faiss: Any, tile: Tile) -> Any:
     three times as fast as the parallel one (measured).
     """
     if tile.keep is None:
-        return faiss.IDSelectorAll()
+        return _everything(faiss)
     positions = np.flatnonzero(tile.keep)
     if len(positions) <= _SELECTIVE * len(tile.keep):
         return faiss.IDSelectorArray(positions)
     return faiss.IDSelectorBitmap(np.packbits(tile.keep, bitorder="little"))
+
+
+@cache
+def _everything(faiss: Any) -> Any:
+    """Return the selector of all rows, made once: it has no state."""
+    return faiss.IDSelectorAll()
 
 
 def _faiss_kernel(

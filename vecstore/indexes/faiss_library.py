@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,22 +42,32 @@ def load_faiss() -> Any:
     return faiss
 
 
-@contextmanager
-def threads(faiss: Any, count: int) -> Iterator[None]:
+@final
+class threads:  # noqa: N801 - read as a statement: `with threads(faiss, 1):`
     """Let FAISS calls of this thread use ``count`` OpenMP threads (0: leave as it is).
 
     OpenMP keeps the setting per calling thread, so concurrent searches do not disturb each
-    other.
+    other. In a forked child it is always one: the threads of the parent do not exist there,
+    and OpenMP would wait for them for ever.
     """
-    before = faiss.omp_get_max_threads()
-    if count in (0, before):
-        yield
-        return
-    faiss.omp_set_num_threads(count)
-    try:
-        yield
-    finally:
-        faiss.omp_set_num_threads(before)
+
+    __slots__ = ("_before", "_count", "_faiss")
+
+    def __init__(self, faiss: Any, count: int) -> None:
+        self._faiss = faiss
+        self._count = 1 if _forked else count
+        self._before = 0
+
+    def __enter__(self) -> None:
+        if self._count:
+            before = self._faiss.omp_get_max_threads()
+            if before != self._count:
+                self._before = before
+                self._faiss.omp_set_num_threads(self._count)
+
+    def __exit__(self, *_: object) -> None:
+        if self._before:
+            self._faiss.omp_set_num_threads(self._before)
 
 
 @final
@@ -82,6 +94,18 @@ class _MatrixKernels:
 
 
 _MATRIX_KERNELS = _MatrixKernels()
+_forked = False
+
+
+def _after_fork() -> None:
+    """Start over in a child: threads and lock holders of the parent do not exist here."""
+    global _MATRIX_KERNELS, _forked
+    _MATRIX_KERNELS = _MatrixKernels()
+    _forked = _forked or "faiss" in sys.modules
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 @contextmanager

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,9 +110,17 @@ class HnswIndex(Index[FaissBody]):
         limit = scan_limit(ef, int(settings["m"]), n_queries=len(queries))
         if settings["filtered_scan"] == "auto" and eligible < min(limit, len(self)):
             return self._body.scan(queries, k, allowed)
+        if allowed is None:
+            return self._body.search(queries, k, _unfiltered(ef))
         faiss = load_faiss()
         search_parameters = faiss.SearchParametersHNSW(efSearch=ef, sel=selector(faiss, allowed))
         return self._body.search(queries, k, search_parameters)
+
+
+@lru_cache(maxsize=256)
+def _unfiltered(ef: int) -> Any:
+    """Return FAISS's parameters of a search of all rows; they are only read, so threads share."""
+    return load_faiss().SearchParametersHNSW(efSearch=ef)
 
 
 def widened_ef(ef_search: int, k: int, *, eligible: int, total: int) -> int:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar, final
 import numpy as np
 from numpy.typing import NDArray
 
+from vecstore.hits import Provenance
 from vecstore.indexes.base import Index
 from vecstore.indexes.blocks import gather_rows
 from vecstore.indexes.exact import Block, exact_search
@@ -155,10 +156,10 @@ class OpenSource:
         # A mask that excludes nothing would only slow the index down.
         mask = indexed if len(indexed) < len(self.index) else None
         found = self.index.search(queries, k, allowed=mask, originals=self.originals)
-        answers = [Answer.of_source(0, *found)]
-        if self.unindexed:
-            answers.append(Answer.of_source(1, *self._scan(self.unindexed, queries, k, allowed)))
-        merged = merge(answers, k)
+        if not self.unindexed:
+            return found
+        rest = Answer.of_source(1, *self._scan(self.unindexed, queries, k, allowed))
+        merged = merge([Answer.of_source(0, *found), rest], k)
         return merged.scores, merged.row_ids
 
     def _scan(
@@ -191,6 +192,11 @@ class PreparedPlan:
         self.sources = tuple(sources)
         self._rescore_depth = rescore_depth
         self._kept: dict[Any, Any] = {}
+
+    @cached_property
+    def provenances(self) -> tuple[Provenance, ...]:
+        """What the hits of each source say about themselves."""
+        return tuple(source.source.provenance for source in self.sources)
 
     @cached_property
     def served(self) -> RowSet:

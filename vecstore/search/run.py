@@ -61,7 +61,7 @@ def run(
     min_score : float, optional
         Hits below it are left out.
     """
-    sources = tuple(source.provenance for source in prepared.plan.sources)
+    sources = prepared.provenances
     if wanted is None:
         answer = shortlist(prepared, queries, k, allowed, lexical).answer
         return Outcome(answer=_cut(answer, min_score), provenances=sources)

@@ -1,0 +1,133 @@
+"""ItemFiles: which item file holds which row, and the ids and columns of rows wherever they lie."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterable
+from typing import Any, final
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from vecstore.catalog import FileRecord
+from vecstore.storage.items import ItemSegment
+
+__all__ = ["FEW_ROWS", "ItemFiles"]
+
+FEW_ROWS = 64
+"""Up to as many rows, Python finds their ids faster than Arrow builds a table (1 µs each)."""
+
+
+@final
+class ItemFiles:
+    """The item files of one version, in the order of their first rows. Thread-safe.
+
+    Parameters
+    ----------
+    records : iterable of FileRecord
+        Of kind ``items``.
+    open_segment : callable
+        Opens a file, or returns the open one.
+    """
+
+    def __init__(
+        self, records: Iterable[FileRecord], open_segment: Callable[[FileRecord], ItemSegment]
+    ) -> None:
+        self.records = sorted(records, key=lambda record: record.min_row_id)
+        self._open = open_segment
+        self._first = [record.min_row_id for record in self.records]
+        self._first_row_ids = np.array(self._first, dtype=np.int64)
+        self._id_columns: dict[int, tuple[pa.Array, int, NDArray[np.int64] | None]] = {}
+
+    def ids(self, row_ids: NDArray[np.int64]) -> pa.Array:
+        """Return the ids of rows, a string array in the order of ``row_ids``."""
+        parts, order = [], []
+        for record, slots, positions in self._locate(row_ids):
+            parts.append(self._open(record).ids.take(pa.array(positions)))
+            order.append(slots)
+        return _in_order(pa.chunked_array(parts, pa.string()), order).combine_chunks()
+
+    def id_strings(self, row_ids: NDArray[np.int64]) -> NDArray[np.object_]:
+        """Return the ids of rows as Python strings, ndarray of shape (n,), object.
+
+        A single query has few hits in many files: there a table costs more than the search.
+        """
+        found = np.empty(len(row_ids), dtype=object)
+        if len(row_ids) > FEW_ROWS:
+            found[:] = self.ids(row_ids).to_pylist()
+            return found
+        for place, row in enumerate(row_ids.tolist()):
+            number = bisect_right(self._first, row) - 1
+            while (position := self._position(number, row)) < 0:
+                number -= 1  # it lies in a gap of a compacted file, see _locate
+            found[place] = self._id_columns[number][0][position].as_py()
+        return found
+
+    def take(self, row_ids: NDArray[np.int64], schema: pa.Schema) -> pa.Table:
+        """Return columns of rows, in the order of ``row_ids``."""
+        parts, order = [], []
+        for record, slots, positions in self._locate(row_ids):
+            parts.append(self._open(record).take(positions, schema))
+            order.append(slots)
+        if not parts:
+            return schema.empty_table()
+        return _in_order(pa.concat_tables(parts), order)
+
+    def columns(self, schema: pa.Schema) -> list[pa.Table]:
+        """Return whole columns, dead rows included, as one table for each file."""
+        return [self._open(record).columns(schema) for record in self.records]
+
+    def _locate(
+        self, row_ids: NDArray[np.int64]
+    ) -> list[tuple[FileRecord, NDArray[np.int64], NDArray[np.int64]]]:
+        """Return (file, slots in ``row_ids``, positions in the file) for each file that is hit.
+
+        A compacted file may have gaps in which younger files lie (whose writers had reserved
+        their ids before and committed after), so what is not in the file that begins next
+        below is looked for in those that begin further below.
+        """
+        located = []
+        file_of = np.searchsorted(self._first_row_ids, row_ids, side="right") - 1
+        slots = np.arange(len(row_ids))
+        while len(slots):
+            order = slots[np.argsort(file_of[slots], kind="stable")]
+            starts = np.flatnonzero(np.diff(file_of[order], prepend=-1))
+            numbers = file_of[order[starts]].tolist()
+            for number, here in zip(numbers, np.split(order, starts[1:]), strict=True):
+                positions = self._positions(self.records[number], row_ids[here])
+                found = positions >= 0
+                if found.any():
+                    located.append((self.records[number], here[found], positions[found]))
+                file_of[here] = np.where(found, -1, number - 1)
+            slots = slots[file_of[slots] >= 0]
+        return located
+
+    def _position(self, number: int, row: int) -> int:
+        """Return where one row is in a file by its number, or -1; its ids stay at hand."""
+        opened = self._id_columns.get(number)
+        if opened is None:
+            record = self.records[number]
+            segment = self._open(record)
+            known = None if record.contiguous else segment.row_ids
+            opened = self._id_columns[number] = (segment.ids, record.min_row_id, known)
+        column, first, known = opened
+        if known is None:
+            return row - first if row - first < len(column) else -1
+        position = int(np.searchsorted(known, row))
+        return position if position < len(known) and known[position] == row else -1
+
+    def _positions(self, record: FileRecord, row_ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return where rows are in a file; -1 for those that are not."""
+        if record.contiguous:
+            return np.where(row_ids <= record.max_row_id, row_ids - record.min_row_id, -1)
+        known = self._open(record).row_ids
+        place = np.minimum(np.searchsorted(known, row_ids), len(known) - 1)
+        return np.where(known[place] == row_ids, place, -1)
+
+
+def _in_order(parts: Any, order: list[NDArray[np.int64]]) -> Any:
+    """Undo the grouping by file."""
+    if len(order) == 1:
+        return parts
+    return parts.take(pa.array(np.argsort(np.concatenate(order)))) if order else parts
