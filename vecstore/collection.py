@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, final
 
+from vecstore.building import IndexBuild
 from vecstore.catalog import IndexRecord, VersionRecord
 from vecstore.doctor import GRACE, DoctorReport, examine_collection
 from vecstore.housekeeping.choice import Everything
@@ -20,6 +21,8 @@ from vecstore.indexing import build_index, forget_index, index_view, register_in
 from vecstore.migrating import Migratable
 from vecstore.reading import CollectionVersion
 from vecstore.search.plan import Execution
+from vecstore.tuning.auto import checked_target
+from vecstore.tuning.questions import GivenQueries
 
 __all__ = ["Collection"]
 
@@ -155,32 +158,103 @@ class Collection(Migratable):
         into: str | None = None,
         execution: Execution = "rewrite",
         parameters: Mapping[str, Any] | None = None,
+        recall: float | None = None,
+        memory_limit: int | None = None,
+        queries: GivenQueries | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> IndexRecord:
         """Build an index over a space's vectors, replacing the one over the same view.
+
+        Searches and writes go on meanwhile; the index is used from the moment it is registered,
+        in one transaction. Rows written during the build are searched exactly.
 
         Parameters
         ----------
         space : str
             Whose vectors are indexed.
         kind : str
-            A registered kind, such as "hnsw" or "flat".
+            A registered kind, such as "hnsw" or "flat"; or "auto", which chooses kind and
+            parameters by rows, dimension, memory and recall, and measures what it chose.
         into : str, optional
             Index the vectors as translated into this space, in the form that ``execution``
             ("rewrite" or "fold") searches.
         parameters : dict, optional
             Of the kind; unknown ones are refused by name.
+        recall : float, optional
+            Recall at 10 against exact search to be reached, 0.95 for "auto". Given for another
+            kind, its search parameters are tuned to it. What was reached is in the record's
+            ``report``, with its interval, the origin of the queries and the speed-up; where the
+            target was not reached, the best is built and ``report["reached"]`` is False.
+        memory_limit : int, optional
+            Bytes that an index chosen by "auto" may take.
+        queries : array_like of shape (n, dim), or dict of space name to such arrays, optional
+            Queries to tune on, a sample of those that will come; those of other spaces are
+            translated. Without them documents ask, translated ones where a route exists.
         progress : callable, optional
-            Called with rows done and rows in all.
+            Called with rows done and rows in all; what it raises cancels the build.
+
+        Raises
+        ------
+        InvalidArgumentError
+            An argument is outside its domain, or no index fits the memory limit.
+        NoRouteError
+            No translator joins the space to ``into``.
+        NotFoundError
+            The collection was dropped meanwhile.
         """
-        snapshot = self.latest().snapshot
-        view = index_view(
-            snapshot, space, into=into, execution=execution, translators=self._latest.translators
+        target = checked_target(kind, recall, memory_limit, queries)
+        snapshot, translators = self.latest().snapshot, self._latest.translators
+        view = index_view(snapshot, space, into=into, execution=execution, translators=translators)
+        new = build_index(
+            view,
+            snapshot,
+            kind=kind,
+            parameters=parameters or {},
+            progress=progress,
+            target=target,
+            queries=queries,
+            translators=translators,
         )
-        new = build_index(view, snapshot, kind=kind, parameters=parameters or {}, progress=progress)
         register_index(self._catalog, self._record.id, new)
         self.refresh()
         return new
+
+    def start_index(
+        self,
+        *,
+        space: str,
+        kind: str = "hnsw",
+        into: str | None = None,
+        execution: Execution = "rewrite",
+        parameters: Mapping[str, Any] | None = None,
+        recall: float | None = None,
+        memory_limit: int | None = None,
+        queries: GivenQueries | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> IndexBuild:
+        """Build an index in the background; takes and raises what :meth:`build_index` does.
+
+        Returns
+        -------
+        IndexBuild
+            With ``progress``, ``cancel()`` and ``result()``. Keep the store open until it is
+            done.
+        """
+
+        def build(step: Callable[[int, int], None]) -> IndexRecord:
+            return self.build_index(
+                space=space,
+                kind=kind,
+                into=into,
+                execution=execution,
+                parameters=parameters,
+                recall=recall,
+                memory_limit=memory_limit,
+                queries=queries,
+                progress=step,
+            )
+
+        return IndexBuild(build, progress)
 
     def drop_index(self, index_id: str) -> None:
         """Forget an index; searches of its view become exact.

@@ -22,6 +22,7 @@
     ├── StorageError                  the disk or database refused (full, read-only, locked)
     ├── UnsupportedOperationError
     ├── MissingDependencyError        names the extra to install
+    ├── BuildCancelledError           an index build was cancelled; nothing was registered
     ├── EncoderError                  an embedding model failed; safe to retry
     └── IngestError                   names file, row and column, and what was committed
 """
@@ -42,6 +43,7 @@ from vecstore_translators.errors import (
 
 __all__ = [
     "AlreadyExistsError",
+    "BuildCancelledError",
     "CommitConflictError",
     "CorruptFileError",
     "CouldNotAlignError",
@@ -72,6 +74,10 @@ class NotFoundError(VecstoreError, LookupError):
 
 class AlreadyExistsError(VecstoreError):
     """The name, or the vector of this item in this space, is taken."""
+
+
+class BuildCancelledError(VecstoreError):
+    """An index build was cancelled before the index was registered."""
 
 
 class InvalidMetadataError(VecstoreError, ValueError):

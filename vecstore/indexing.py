@@ -25,10 +25,13 @@ from vecstore.search.views import View
 from vecstore.snapshot import Snapshot
 from vecstore.storage.root import DataRoot
 from vecstore.translation import Translators
+from vecstore.tuning.auto import Target, tuned_index
+from vecstore.tuning.questions import GivenQueries, coming_questions
 
 __all__ = ["IndexFiles", "build_index", "forget_index", "index_view", "register_index"]
 
 Progress = Callable[[int, int], None]
+AUTO = "auto"
 
 
 @final
@@ -106,40 +109,75 @@ def build_index(
     kind: str,
     parameters: Mapping[str, Any],
     progress: Progress | None,
+    target: Target | None = None,
+    queries: GivenQueries | None = None,
+    translators: Translators,
 ) -> IndexRecord:
     """Build an index over all live rows of a view and write it.
 
     The record says up to which version; vectors committed while it was being built, or later,
-    are searched exactly.
+    are searched exactly. With a target it is tuned on the queries that will come, and the
+    record says what was measured.
     """
-    live = snapshot.vectors(view.record.space.name)
-    directory = snapshot.state.collection.directory
-    blocks = [
-        Block(
-            row_ids=vectors.segment.row_ids,
-            vectors=view.vectors(vectors, snapshot.cache, directory),
-            keep=vectors.keep,
-            unit_norm=view.unit_norm,
+    if kind != AUTO:
+        get_index(kind)  # refuses an unknown one before vectors are translated
+    questions = None
+    if target is not None:
+        questions = coming_questions(snapshot, view, queries, translators)
+    blocks = _blocks(view, snapshot)
+    report: Mapping[str, Any] = {}
+    if target is None or questions is None:
+        index = get_index(kind).build(
+            blocks, dim=view.dim, metric=view.metric, parameters=parameters, progress=progress
         )
-        for vectors in live
-    ]
-    index = get_index(kind).build(
-        blocks, dim=view.dim, metric=view.metric, parameters=parameters, progress=progress
-    )
+    else:
+        tuned = tuned_index(
+            kind,
+            blocks,
+            questions,
+            target,
+            dim=view.dim,
+            metric=view.metric,
+            parameters=parameters,
+            progress=progress or _silent,
+        )
+        index, report = tuned.index, tuned.report
+    if progress is not None:
+        progress(len(index), len(index))  # the last moment to cancel
     name = uuid.uuid4().hex
+    directory = snapshot.state.collection.directory
     file = snapshot.cache.root.write_local(f"data/{directory}/indexes/{name}.faiss", index.write)
     return IndexRecord(
         id=name,
         space=view.record.space.name,
         translator_id=view.translator_id,
         execution=None if view.form == "native" else view.form,
-        kind=kind,
+        kind=index.kind,
         parameters=dict(index.parameters),
         file=file,
         rows=len(index),
         space_id=view.record.id,
         version=snapshot.vectors_changed(view.record.space.name),
+        report=report,
     )
+
+
+def _blocks(view: View, snapshot: Snapshot) -> list[Block]:
+    """Return all live rows of a view."""
+    directory = snapshot.state.collection.directory
+    return [
+        Block(
+            row_ids=vectors.segment.row_ids,
+            vectors=view.vectors(vectors, snapshot.cache, directory),
+            keep=vectors.keep,
+            unit_norm=view.unit_norm,
+        )
+        for vectors in snapshot.vectors(view.record.space.name)
+    ]
+
+
+def _silent(done: int, total: int) -> None:
+    """Report progress to nobody."""
 
 
 def register_index(catalog: Catalog, collection_id: str, new: IndexRecord) -> None:

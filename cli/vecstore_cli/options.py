@@ -21,6 +21,7 @@ from vecstore_ingest import open_encoder
 __all__ = [
     "DURATION",
     "PAIR",
+    "SIZE",
     "at_option",
     "collection_of",
     "collection_option",
@@ -182,3 +183,22 @@ class _Duration(click.ParamType):  # type: ignore[type-arg]  # generic since cli
 
 
 DURATION = _Duration()
+
+
+@final
+class _Size(click.ParamType):  # type: ignore[type-arg]
+    """``500MB`` as a number of bytes; units of 1,000 (kB, MB, GB, TB) or 1,024 (KiB ...)."""
+
+    name = "SIZE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        found = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)(i?)b?\s*", value.lower())
+        if found is None:
+            self.fail(f"expected a size such as 500MB or 2GB, got {value!r}", param, ctx)
+        number, unit, binary = found.groups()
+        return int(float(number) * (1024 if binary else 1000) ** " kmgt".index(unit or " "))
+
+
+SIZE = _Size()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from vecstore import Collection, CollectionVersion, Hit, Item
@@ -12,6 +12,7 @@ from vecstore.housekeeping.garbage import GarbageReport
 from vecstore.housekeeping.retention import ExpiryReport
 from vecstore.housekeeping.segments import SegmentStatus, advice, segment_status
 from vecstore.status import SpaceStatus
+from vecstore.tuning.advice import index_advice
 
 __all__ = [
     "collection_record",
@@ -20,6 +21,7 @@ __all__ = [
     "garbage_record",
     "hit_record",
     "index_record",
+    "index_summary",
     "item_record",
     "space_record",
     "translator_record",
@@ -44,6 +46,7 @@ def collection_record(collection: Collection, version: CollectionVersion) -> dic
         "spaces": [space_record(status) for status in version.spaces.values()],
         "translators": [translator_record(t) for t in version.translators],
         "indexes": [index_record(i) for i in version.indexes],
+        "index_advice": index_advice(version.spaces, version.indexes),
         "bytes": sizes,
         "segments": [segment_record(status) for status in statuses],
         "advice": advice(statuses),
@@ -97,7 +100,22 @@ def index_record(index: IndexRecord) -> dict[str, Any]:
         "parameters": dict(index.parameters),
         "rows": index.rows,
         "bytes": index.file.size,
+        "report": dict(index.report) or None,
     }
+
+
+def index_summary(record: Mapping[str, Any]) -> str:
+    """Return what tuning measured of an index, in a line; empty for one built as it is."""
+    report = record["report"]
+    if not report:
+        return ""
+    recall, speedup = report["recall"], report["speedup"]
+    missed = "" if report["reached"] else f", below the target of {report['target']:g}"
+    return (
+        f"recall@{report['k']} {recall['mean']:.3f} [{recall['low']:.3f}, {recall['high']:.3f}]"
+        f"{missed}, on {report['queries']:,} queries ({report['origin']}); "
+        f"{speedup['single']:.1f}x as fast as exact search, {speedup['batch']:.1f}x in batches"
+    )
 
 
 def version_record(version: VersionRecord) -> dict[str, Any]:

@@ -44,6 +44,8 @@ _INDEX: Final = {
     "parameters": "object",
     "rows": "integer",
     "bytes": "integer",
+    "report": "null, or what tuning measured: object of target, reached, recall, k, queries, "
+    "origin, speedup, seconds, memory_limit, tried",
 }
 _HIT: Final = {
     "id": "text",
@@ -74,6 +76,7 @@ SHAPES: Final[dict[str, Any]] = {
                 "spaces": [_SPACE],
                 "translators": [_TRANSLATOR],
                 "indexes": [_INDEX],
+                "index_advice": "sentences: where an index would pay",
                 "bytes": "object of kind of file to size",
                 "segments": [
                     {
@@ -159,6 +162,7 @@ SHAPES: Final[dict[str, Any]] = {
                 "execution": "text or null",
                 "offset": "number added to the scores of the source",
                 "index": "kind of index, or exact",
+                "index_speedup": "how many times as fast an index would be, or null",
             }
         ],
     },

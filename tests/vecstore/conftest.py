@@ -62,3 +62,9 @@ def store(tmp_path: Path) -> Iterator[vecstore.Store]:
     """A store under SQLite, for laws that do not depend on the catalog."""
     with vecstore.open(tmp_path / "store") as opened:
         yield opened
+
+
+@pytest.fixture
+def store_place(tmp_path: Path) -> Place:
+    """A new place under SQLite."""
+    return Place(url=str(tmp_path / "store"), data=tmp_path / "store")

@@ -331,9 +331,16 @@ class Catalog:
     def replace_index(
         self, collection_id: str, record: IndexRecord | None, *, replaced: tuple[str, ...] = ()
     ) -> None:
-        """Register an index and forget those it replaces, in one step."""
+        """Register an index and forget those it replaces, in one step.
+
+        Raises
+        ------
+        NotFoundError
+            The collection has been dropped, perhaps while the index was being built.
+        """
         table = tables.indexes
         with self._database.write() as connection:
+            _current(connection, collection_id)
             gone = (*replaced, *([record.id] if record is not None else []))
             connection.execute(delete(table).where(table.c.id.in_(gone)))
             if record is not None:

@@ -116,7 +116,8 @@ class IndexRecord:
     """A built index: a cache over the vectors of one view of one space.
 
     ``version`` is the last one that changed the space's vectors when the index was built: it
-    holds the vectors that had been written by then, in whichever files they are now.
+    holds the vectors that had been written by then, in whichever files they are now. ``report``
+    is what tuning measured, empty where an index was built as it is.
     """
 
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
@@ -129,6 +130,7 @@ class IndexRecord:
     rows: int
     space_id: str
     version: int
+    report: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def view(self) -> tuple[str, str | None, str | None]:

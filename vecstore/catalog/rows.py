@@ -275,4 +275,5 @@ def index_record(row: Row[Any]) -> IndexRecord:
         rows=row.rows,
         space_id=row.space_id,
         version=row.version,
+        report=row.report,
     )

@@ -180,6 +180,7 @@ indexes = Table(
     Column("rows", BigInteger, nullable=False),
     Column("space_id", String(32), nullable=False),
     Column("version", BigInteger, nullable=False),
+    Column("report", JSON, nullable=False),
 )
 
 checkpoints = Table(

@@ -25,7 +25,7 @@ from vecstore.spaces import KernelMetric, Space
 from vecstore_translators import Translator
 from vecstore_translators.calibration import ScoreCalibration
 
-__all__ = ["OpenSource", "PreparedPlan", "Queries", "Reference", "masked"]
+__all__ = ["OpenSource", "PreparedPlan", "Queries", "Reference", "masked", "transposed"]
 
 T = TypeVar("T")
 
@@ -241,7 +241,7 @@ class PreparedPlan:
             pulled = source.mapped_queries(own, source.shortlister)
         else:
             assert source.translator is not None
-            pulled = _transposed(source.translator, own, source.view)
+            pulled = transposed(source.translator, own, source.view)
         _, shortlist = source.nearest(pulled, depth, allowed)
         rows = np.unique(shortlist[shortlist >= 0])
         if not len(rows):
@@ -271,7 +271,7 @@ def _nothing(queries: Queries, k: int) -> Answer:
     return Answer.of_source(0, np.full(shape, -np.inf, np.float32), np.full(shape, -1, np.int64))
 
 
-def _transposed(
+def transposed(
     translator: Translator, queries: NDArray[np.float32], view: View
 ) -> NDArray[np.float32]:
     """Pull queries of the ranking space back to the documents' space by the affine map itself.

@@ -100,6 +100,9 @@ class Plan:
         Live items that no source serves: without any vector, or in spaces without a route.
     indexes : dict
         Source number to the kind of index that searches part of it; others are exact.
+    speedups : dict
+        Source number to how many times as fast an index would answer a query, about; where
+        exact search is as good, there is none.
     """
 
     version: int
@@ -108,6 +111,7 @@ class Plan:
     live: int
     unserved: RowSet
     indexes: dict[int, str] = field(default_factory=dict)
+    speedups: dict[int, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as JSON values."""
@@ -125,6 +129,7 @@ class Plan:
                     "execution": source.execution,
                     "offset": source.offset,
                     "index": self.indexes.get(number, "exact"),
+                    "index_speedup": self.speedups.get(number),
                 }
                 for number, source in enumerate(self.sources)
             ],
@@ -136,6 +141,8 @@ class Plan:
         for number, source in enumerate(self.sources):
             share = len(source.rows) / max(self.live, 1)
             kind = self.indexes.get(number, "exact")
+            if number in self.speedups:
+                kind += f"; an index would be about {self.speedups[number]:.0f}x as fast"
             lines.append(f"  {len(source.rows):>12,} {share:7.2%}  {source.describe()}  [{kind}]")
         if len(self.unserved):
             share = len(self.unserved) / max(self.live, 1)

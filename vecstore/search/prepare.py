@@ -19,6 +19,7 @@ from vecstore.search.views import View
 from vecstore.snapshot import LiveVectors, Snapshot
 from vecstore.spaces import Space
 from vecstore.translation import Translators
+from vecstore.tuning.advice import would_speed_up
 from vecstore_translators import Translator
 
 __all__ = ["OpenIndex", "prepare", "source_view"]
@@ -57,6 +58,8 @@ def prepare(
         covered = _covered_rows(best, live, source.rows)
         if best is not None and len(covered):
             plan.indexes[number] = f"{best[0].kind} over {len(covered):,} rows"
+        elif (gain := would_speed_up(len(source.rows), view.dim)) is not None:
+            plan.speedups[number] = gain
         opened.append(
             OpenSource(
                 source=source,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -11,6 +12,7 @@ from vecstore import Store
 from vecstore.indexes.registry import index_kinds
 from vecstore_cli.options import (
     PAIR,
+    SIZE,
     collection_of,
     collection_option,
     confirm,
@@ -21,9 +23,12 @@ from vecstore_cli.options import (
 )
 from vecstore_cli.output import show_one, show_rows
 from vecstore_cli.progress import counting
-from vecstore_cli.records import index_record
+from vecstore_cli.queries import vectors_from_file
+from vecstore_cli.records import index_record, index_summary
 
 __all__ = ["index"]
+
+_DEFAULT = click.core.ParameterSource.DEFAULT
 
 
 @click.group()
@@ -36,12 +41,27 @@ def index() -> None:
         "vecstore index build shop.vecstore --space v1",
         "vecstore index build shop.vecstore --space v1 --into v2 --kind flat --execution fold",
         "vecstore index build shop.vecstore --space v1 --param m=16",
+        "vecstore index build shop.vecstore --space v1 --auto --recall 0.95 --memory 2GB",
+        "vecstore index build shop.vecstore --space v2 --auto --queries queries.npy",
     )
 )
 @opens_store()
 @collection_option
 @click.option("--space", required=True, metavar="SPACE", help="Whose vectors are indexed.")
 @click.option("--kind", type=click.Choice(index_kinds()), default="hnsw", show_default=True)
+@click.option("--auto", is_flag=True, help="Choose kind and parameters, and measure the recall.")
+@click.option(
+    "--recall", type=float, metavar="SHARE",
+    help="Recall at 10 to reach: 0.95 with --auto; without it, tunes the kind.",
+)  # fmt: skip
+@click.option(
+    "--memory", "memory_limit", type=SIZE, metavar="SIZE",
+    help="With --auto: what the index may take, such as 500MB or 2GB.",
+)  # fmt: skip
+@click.option(
+    "--queries", "queries_file", metavar="FILE",
+    help="Vectors to tune on, .npy or .jsonl; without, documents ask.",
+)  # fmt: skip
 @click.option("--into", metavar="SPACE", help="Index the vectors as translated into this space.")
 @click.option(
     "--execution", type=click.Choice(["rewrite", "fold"]), default="rewrite", show_default=True,
@@ -56,21 +76,35 @@ def build(
     store: Store,
     collection: str | None,
     space: str,
+    kind: str,
+    auto: bool,
+    queries_file: str | None,
     parameters: tuple[tuple[str, str], ...],
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Build an index, in place of the one over the same vectors."""
+    """Build an index, in place of the one over the same vectors.
+
+    Searches go on meanwhile. With --auto (or --recall) it is tuned on the queries that will
+    come, and says what it reaches against exact search.
+    """
     handle = collection_of(store, collection)
+    if auto and click.get_current_context().get_parameter_source("kind") is not _DEFAULT:
+        raise click.UsageError("--auto chooses the kind; leave --kind out")
+    if queries_file is not None:
+        options["queries"] = vectors_from_file(queries_file).vectors
     with counting("index") as progress:
         made = handle.build_index(
             space=space,
+            kind="auto" if auto else kind,
             parameters={key: _value(text) for key, text in parameters},
             progress=progress,
             **options,
         )
     record = index_record(made)
     sentence = f"built {made.kind} index {made.id} over {made.rows:,} vectors of space {space}"
+    if record["report"]:
+        sentence += f"\n{index_summary(record)}"
     show_one(record, sentence, as_json=as_json)
 
 
@@ -79,12 +113,13 @@ def build(
 @collection_option
 @json_option
 def list_(store: Store, collection: str | None, as_json: bool) -> None:
-    """List the indexes."""
-    show_rows(
-        [index_record(made) for made in collection_of(store, collection).indexes],
-        ["id", "space", "kind", "execution", "rows", "bytes"],
-        as_json=as_json,
-    )
+    """List the indexes, with the recall and the speed-up of those that were tuned."""
+    records = [index_record(made) for made in collection_of(store, collection).indexes]
+    columns = ["id", "space", "kind", "execution", "rows", "bytes"]
+    if not as_json:
+        records = [record | _measured(record) for record in records]
+        columns += ["recall", "speedup"]
+    show_rows(records, columns, as_json=as_json)
 
 
 @index.command(
@@ -103,6 +138,17 @@ def drop(store: Store, id: str, collection: str | None, yes: bool, as_json: bool
     confirm(f"Drop index {id!r} of {handle.name!r}?", yes=yes)
     handle.drop_index(id)
     show_one({"id": id}, f"dropped index {id}", as_json=as_json)
+
+
+def _measured(record: Mapping[str, Any]) -> dict[str, str | None]:
+    """Return what was measured of an index as cells; None where it was built as it is."""
+    report = record["report"]
+    if not report:
+        return {"recall": None, "speedup": None}
+    return {
+        "recall": f"{report['recall']['mean']:.3f}",
+        "speedup": f"{report['speedup']['single']:.1f}x",
+    }
 
 
 def _value(text: str) -> Any:

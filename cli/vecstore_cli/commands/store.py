@@ -21,7 +21,7 @@ from vecstore_cli.options import (
     opens_store,
 )
 from vecstore_cli.output import plain, show_json, show_one, show_renderable, show_rows
-from vecstore_cli.records import collection_record, version_record
+from vecstore_cli.records import collection_record, index_summary, version_record
 
 __all__ = ["info", "init", "versions"]
 
@@ -127,4 +127,6 @@ def _summary(record: Mapping[str, Any]) -> Group:
             Text(f"{pile['rows']:,} rows, {pile['dead_share']:.1%} dead, {decimal(pile['bytes'])}"),
         )
     notes = [f"  advice: {record['advice']}"] if record["advice"] else []
+    notes += [f"  index {plain(index_summary(i))}" for i in record["indexes"] if i["report"]]
+    notes += [f"  {plain(line)}" for line in record["index_advice"]]
     return Group(*map(Text, lines), table, *map(Text, notes))

@@ -1,0 +1,33 @@
+"""Saying where an index would pay: exact search is the default until a measured break-even."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from vecstore.catalog import IndexRecord
+from vecstore.status import SpaceStatus
+from vecstore.tuning.candidates import expected_speedup
+
+__all__ = ["index_advice", "would_speed_up"]
+
+WORTH_SAYING = 2.0
+
+
+def would_speed_up(rows: int, dim: int) -> float | None:
+    """Return how many times as fast an index would be, about; None where it is not worth one."""
+    gain = expected_speedup(rows, dim)
+    return gain if gain >= WORTH_SAYING else None
+
+
+def index_advice(spaces: Mapping[str, SpaceStatus], indexes: Iterable[IndexRecord]) -> list[str]:
+    """Return a sentence for each space whose own vectors are scanned and need not be."""
+    indexed = {index.space for index in indexes if index.execution is None}
+    advice = []
+    for name, status in spaces.items():
+        gain = would_speed_up(status.native, status.space.dim)
+        if name not in indexed and gain is not None:
+            advice.append(
+                f"space {name} is searched exactly; an index would answer a query about "
+                f"{gain:.0f} times as fast: vecstore index build --space {name} --auto"
+            )
+    return advice

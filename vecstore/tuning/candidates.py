@@ -1,0 +1,101 @@
+"""Which indexes are worth trying for a collection's size and memory, best first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import final
+
+from vecstore.indexes.lists import settle_lists
+from vecstore.indexes.parameters import ParameterValue
+
+__all__ = ["BREAK_EVEN", "Candidate", "candidates", "expected_speedup", "ladder_of"]
+
+BREAK_EVEN = 3_000_000
+"""Rows times dimensions above which a graph answers a single query before a scan does."""
+
+_EF = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048)
+_REFINE = (1, 2, 4, 6, 10, 16, 25, 40, 64, 100, 200)
+_SHARES = (1 / 256, 1 / 128, 1 / 64, 1 / 32, 1 / 16, 1 / 10, 1 / 6, 1 / 4, 1 / 3, 1 / 2, 1)
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A kind with its build parameters and what it takes.
+
+    Attributes
+    ----------
+    kind : str
+    parameters : mapping
+    memory : int
+        Estimated bytes.
+    """
+
+    kind: str
+    parameters: Mapping[str, ParameterValue]
+    memory: int
+
+
+def candidates(rows: int, dim: int, memory_limit: int | None) -> list[Candidate]:
+    """Return what fits, in the order in which it is tried.
+
+    A graph is the fastest at equal recall wherever its float32 vectors fit, then lists of
+    codes; scans of codes come last, whose time grows with the rows (docs/design/0012). Below
+    the break-even a scan of the vectors themselves comes first.
+    """
+    numbers = rows * dim
+    flat = Candidate(kind="flat", parameters={}, memory=4 * numbers + 8 * rows)
+    lists = 4 * dim * int(settle_lists({"nlist": 0, "nprobe": 0}, rows)["nlist"])
+    compressed = [
+        Candidate(kind="ivf_pq", parameters={}, memory=numbers // 4 + 8 * rows + lists),
+        Candidate(
+            kind="ivf_rabitq", parameters={}, memory=numbers // 8 + 24 * rows + lists + 4 * dim**2
+        ),
+        Candidate(kind="sq", parameters={}, memory=numbers + 8 * rows),
+        Candidate(kind="binary", parameters={}, memory=max(dim, 256) * (rows // 8 + 4 * dim)),
+    ]
+    graph = Candidate(kind="hnsw", parameters={}, memory=4 * numbers + 290 * rows)
+    offered = [flat] if numbers < BREAK_EVEN else [graph, *compressed]
+    if numbers < BREAK_EVEN:
+        offered += [candidate for candidate in compressed if candidate.kind == "sq"]
+        offered += [candidate for candidate in compressed if candidate.kind == "binary"]
+    return [
+        candidate
+        for candidate in offered
+        if memory_limit is None or candidate.memory <= memory_limit
+    ]
+
+
+def expected_speedup(rows: int, dim: int) -> float:
+    """Return how many times as fast an index would answer a single query as a scan, about.
+
+    A scan's time grows with rows times dimensions, a graph's hardly does.
+
+    Examples
+    --------
+    >>> expected_speedup(1_000, 384) < 1 < expected_speedup(1_000_000, 384)
+    True
+    """
+    return rows * dim / BREAK_EVEN
+
+
+def ladder_of(
+    kind: str, parameters: Mapping[str, ParameterValue]
+) -> dict[str, tuple[ParameterValue, ...]]:
+    """Return the search parameters that trade speed for recall, each from fast to accurate.
+
+    Parameters
+    ----------
+    parameters : mapping
+        Those of the built index: they bound what can be asked of it.
+    """
+    ladder: dict[str, tuple[ParameterValue, ...]] = {}
+    if "ef_search" in parameters:
+        ladder["ef_search"] = _EF
+    if "nprobe" in parameters:
+        nlist = int(parameters.get("nlist", 1024))
+        ladder["nprobe"] = tuple(sorted({max(1, round(share * nlist)) for share in _SHARES}))
+    if "refine_factor" in parameters:
+        ladder["refine_factor"] = _REFINE
+    return ladder
