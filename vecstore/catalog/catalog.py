@@ -340,7 +340,7 @@ class Catalog:
         """
         table = tables.indexes
         with self._database.write() as connection:
-            _current(connection, collection_id)
+            collection_row(connection, collection_id)
             gone = (*replaced, *([record.id] if record is not None else []))
             connection.execute(delete(table).where(table.c.id.in_(gone)))
             if record is not None:

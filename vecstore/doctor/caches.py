@@ -24,6 +24,7 @@ from vecstore.errors import (
 from vecstore.indexes.base import Index
 from vecstore.indexes.blocks import Block
 from vecstore.indexes.exact import exact_search
+from vecstore.indexes.originals import Originals
 from vecstore.indexes.registry import get_index
 from vecstore.indexing import build_index, forget_index, index_view, register_index
 from vecstore.rows import RowSet
@@ -98,12 +99,18 @@ def _rebuild(case: Case, record: IndexRecord) -> None:
             translators=case.translators,
         )
         new = build_index(
-            view, case.snapshot, kind=record.kind, parameters=record.parameters, progress=None
+            view,
+            case.snapshot,
+            kind=record.kind,
+            parameters=record.parameters,
+            progress=None,
+            translators=case.translators,
         )
     except (NotFoundError, NoRouteError, InvalidArgumentError, UnsupportedOperationError):
         forget_index(case.catalog, case.record.id, record.id)
     else:
-        register_index(case.catalog, case.record.id, new)
+        # The same parameters over the same rows: what tuning measured of them still holds.
+        register_index(case.catalog, case.record.id, replace(new, report=record.report))
     case.root.remove(record.file.path)
 
 
@@ -149,7 +156,7 @@ def _recall(case: Case, record: IndexRecord, index: Index[Any]) -> float | None:
     sample = np.random.default_rng(_SEED).choice(rows, min(_QUERIES, len(rows)), replace=False)
     queries = case.snapshot.gather(record.space, np.sort(sample))
     allowed = RowSet.of(rows) if index.supports_filter else None
-    found = index.search(queries, _K, allowed=allowed)[1]
+    found = index.search(queries, _K, allowed=allowed, originals=Originals(blocks))[1]
     truth = exact_search(queries, blocks, _K, metric=index.metric)[1]
     hits = sum(len(np.intersect1d(f[f >= 0], t[t >= 0])) for f, t in zip(found, truth, strict=True))
     return hits / int((truth >= 0).sum())
