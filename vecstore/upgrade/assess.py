@@ -8,15 +8,13 @@ from dataclasses import dataclass
 from typing import Literal, final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vecstore.catalog import VersionRecord
 from vecstore.errors import InvalidArgumentError
 from vecstore.rows import RowSet
-from vecstore.search.scoring import score_table
 from vecstore.translation import MIN_PAIRS
 from vecstore.upgrade.assessment import UpgradeAssessment
-from vecstore.upgrade.bridges import Bridges, build_bridges, pair_rows
+from vecstore.upgrade.bridges import build_bridges, pair_rows
 from vecstore.upgrade.history import coverage_history
 from vecstore.upgrade.measure import Prices, measured_options
 from vecstore.upgrade.pictures import drawn
@@ -24,11 +22,11 @@ from vecstore.upgrade.pool import pooled_rows
 from vecstore.upgrade.questions import Questions
 from vecstore.upgrade.recommend import recommend
 from vecstore.upgrade.sample import Sample, gathered
-from vecstore.upgrade.simulation import Judge, Scores, Tables
+from vecstore.upgrade.simulation import Judge
 from vecstore.upgrade.supply import Keep, Supply
+from vecstore.upgrade.tables import all_tables
 from vecstore.version import OpenVersion
 from vecstore_translators import TranslatorFamily
-from vecstore_translators.calibration import ScoreCalibration
 
 __all__ = ["AssessmentPlan", "assess"]
 
@@ -111,7 +109,7 @@ def assess(
         old, new, sample, questions, kept=kept, families=plan.families, seed=plan.seed
     )
     progress("measure the options")
-    tables = _tables(version, sample, questions, bridges, old, new)
+    tables = all_tables(version, plan.corpus, sample, questions, bridges, old, new, seed=plan.seed)
     items = len(plan.corpus)
     covered = new.known if kept else new.native
     prices = Prices(
@@ -123,7 +121,7 @@ def assess(
     )
     measured = measured_options(
         tables,
-        Judge(questions, sample.rows, tables.native, k=plan.k),
+        Judge(questions, sample.rows, tables.native.inside, k=plan.k),
         prices,
         # Without documents there is nothing that a cascade could embed.
         depths=plan.depths if sample.characters else (),
@@ -167,56 +165,3 @@ def _asking(questions: Questions | None, sample: Sample, *, seed: int) -> Questi
             "of the answers with add_vectors, or leave qrels= out"
         )
     return answered
-
-
-def _tables(
-    version: OpenVersion,
-    sample: Sample,
-    questions: Questions,
-    bridges: Bridges,
-    old: Supply,
-    new: Supply,
-) -> Tables:
-    """Score every query against every document of the sample, in every way."""
-    source, target = old.record.space, new.record.space
-    native = score_table(questions.target, sample.Y, target.kernel_metric)
-    forward = score_table(questions.target, bridges.translated, target.kernel_metric)
-    forward += np.float32(bridges.offset)
-    query = score_table(bridges.queries, sample.X, source.kernel_metric)
-    if sample.covered.any():
-        # Natively found documents are on another scale, to which a search brings the others.
-        reference, wanted = bridges.reference
-        query = ScoreCalibration.fit(
-            score_table(bridges.queries, reference, source.kernel_metric),
-            score_table(questions.target, wanted, target.kernel_metric),
-        )(query)
-    return Tables(
-        native=native,
-        forward=np.where(sample.covered, native, forward),
-        query=np.where(sample.covered, native, query),
-        stay=None
-        if questions.source is None
-        else score_table(questions.source, sample.X, source.kernel_metric),
-        naive=None
-        if source.dim != target.dim
-        else score_table(questions.target, sample.X, source.kernel_metric),
-        words=_words(version, sample, questions),
-        translated=forward,
-    )
-
-
-def _words(version: OpenVersion, sample: Sample, questions: Questions) -> Scores | None:
-    """Return BM25 of every query and document; None where it cannot be judged.
-
-    Overlap with the new model's answer cannot: words make every answer less like it.
-    """
-    if questions.relevant is None:
-        return None
-    found = version.words(questions.texts, None)
-    if found is None or not sample.characters:
-        return None
-    best = found.index.search(found.texts, 1, allowed=version.snapshot.live).best
-    rows: NDArray[np.int64] = np.broadcast_to(sample.rows, (len(questions), len(sample.rows)))
-    scores: Scores = found.index.score(found.texts, rows)
-    scores /= np.maximum(best, np.float32(1e-9))[:, None]
-    return scores

@@ -54,6 +54,10 @@ class Bridges:
         The queries in the old space.
     offset : float
         Learned for the forward map; 0.0 without real queries.
+    fit : Selection
+        The forward map.
+    target : Space
+        Where it leads.
     reference : (ndarray of shape (m, d_s), ndarray of shape (m, d_t)), float32
         Pairs on which scores by translated queries find the new space's scale.
     """
@@ -63,7 +67,14 @@ class Bridges:
     translated: Vectors
     queries: Vectors
     offset: float
+    fit: Selection
+    target: Space
     reference: tuple[Vectors, Vectors]
+
+    def documents(self, vectors: Vectors) -> Vectors:
+        """Translate other documents forward, ndarray of shape (n, d_t), float32."""
+        translated = np.array(self.fit.translator.translate(vectors), dtype=np.float32)
+        return _as_stored(translated, self.target)
 
 
 def pair_rows(old: Supply, new: Supply, sample: NDArray[np.int64], *, kept: bool) -> RowSet:
@@ -119,6 +130,8 @@ def build_bridges(
         translated=_as_stored(translated, target),
         queries=_as_stored(queries, source),
         offset=offset,
+        fit=forward,
+        target=target,
         reference=(X[shown], Y[shown]),
     )
 

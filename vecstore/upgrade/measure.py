@@ -9,12 +9,11 @@ from typing import final
 from vecstore.upgrade.assessment import Cost, UpgradeOption
 from vecstore.upgrade.simulation import (
     Judge,
-    Scores,
+    Table,
     Tables,
     Values,
     cascaded,
     tuned,
-    with_words,
 )
 from vecstore_translators.evaluation import bootstrap_interval, paired_bootstrap
 
@@ -121,7 +120,7 @@ _Line = tuple[str, str, Values, Cost, float | None]
 def _lines(
     name: str,
     title: str,
-    scores: Scores | None,
+    table: Table | None,
     tables: Tables,
     judge: Judge,
     cost: Cost,
@@ -129,14 +128,12 @@ def _lines(
     words: bool = True,
 ) -> Iterator[_Line]:
     """Yield an option without and with words, where it can be measured."""
-    if scores is None:
+    if table is None:
         return
-    yield name, title, judge(scores), cost, None
+    yield name, title, judge(table.inside), cost, None
     if words and tables.words is not None:
         texts = tables.words
-        yield _with_words(
-            name, title, lambda weight: judge(with_words(scores, texts, weight)), cost
-        )
+        yield _with_words(name, title, lambda weight: judge(table.lifted(texts, weight)), cost)
 
 
 def _cascades(tables: Tables, judge: Judge, depth: int, cost: Cost) -> Iterator[_Line]:

@@ -27,17 +27,17 @@ def drawn(
     """Draw documents on principal axes, and scores of the same query and document both ways."""
     rng = np.random.default_rng(seed)
     rows = rng.permutation(len(sample.rows))[:_DOCUMENTS]
-    query = rng.integers(0, len(tables.native), _SCORES)
+    query = rng.integers(0, len(tables.native.inside), _SCORES)
     # Half of the scores from the top, where rankings are decided.
-    best = np.argsort(-tables.native[query], axis=1)[
-        np.arange(_SCORES), rng.integers(0, 10, _SCORES) % tables.native.shape[1]
+    best = np.argsort(-tables.native.inside[query], axis=1)[
+        np.arange(_SCORES), rng.integers(0, 10, _SCORES) % tables.native.inside.shape[1]
     ]
-    any_document = rng.integers(0, tables.native.shape[1], _SCORES)
+    any_document = rng.integers(0, tables.native.inside.shape[1], _SCORES)
     document = np.where(np.arange(_SCORES) % 2 == 0, best, any_document)
     new_axes = _axes(sample.Y)
     return Pictures(
         translated_scores=_rounded(tables.translated[query, document]),
-        native_scores=_rounded(tables.native[query, document]),
+        native_scores=_rounded(tables.native.inside[query, document]),
         old=_points(sample.X[rows], _axes(sample.X)),
         new=_points(sample.Y[rows], new_axes),
         translated=_points(translated[rows], new_axes),
