@@ -40,9 +40,9 @@ class Collection(Migratable):
         return f"<Collection {self.name!r} at version {self.version}>"
 
     def flush(self) -> None:
-        """Commit what cascades have embedded, and return when that is done.
+        """Commit what cascades have embedded and write what searches asked for, and return then.
 
-        Cascades commit their vectors in the background; a store does this when it is closed.
+        Both are done in the background as well, and when a store is closed.
 
         Raises
         ------
@@ -50,6 +50,7 @@ class Collection(Migratable):
             The vectors cannot be committed. They are kept for another try.
         """
         self._catalog.require_own_process()
+        self._demand.flush()
         self._coverage.flush()
 
     # Versions

@@ -26,6 +26,7 @@ from vecstore.search.request import QueryVectors
 from vecstore.snapshot import Snapshot
 from vecstore.spaces import EncodingProfile, Metric, Space, VectorType
 from vecstore.storage.root import DataRoot
+from vecstore.upgrade.demand import DemandCounter
 from vecstore.version import OpenVersion
 from vecstore.writes import (
     Checkpoint,
@@ -60,6 +61,9 @@ class Writable(Readable):
         )
         self._shared_embedder = SharedEmbedder(lambda *made: self._coverage.add(*made))
         self._coverage = CoverageWriter(self._keep, self._shared_embedder.forget)
+        self._demand = DemandCounter(
+            catalog.demand, record.id, live=lambda: self._latest.refresh().snapshot.live
+        )
         self._writer = Writer(catalog, root, record, lambda: self._latest.refresh().snapshot)
 
     def latest(self) -> CollectionVersion:
@@ -271,7 +275,8 @@ class Writable(Readable):
         return self._shared_embedder if commit else DirectEmbedder()
 
     def _note(self, queries: QueryVectors, result: SearchResult) -> None:
-        """Nothing is learned from searches yet."""
+        """Count what searches return, as demand."""
+        self._demand.count(result.row_ids)
 
     def _keep(
         self, record: SpaceRecord, row_ids: NDArray[np.int64], vectors: NDArray[np.float32]

@@ -14,6 +14,7 @@ from typing import Any, final
 import click
 
 from vecstore import VecstoreError, __version__
+from vecstore_cli.commands.backfill import backfill
 from vecstore_cli.commands.collection import collection
 from vecstore_cli.commands.demo import demo
 from vecstore_cli.commands.doctor import doctor
@@ -74,7 +75,7 @@ def cli() -> None:
 
 for _command in (
     init, info, versions, collection, space, ingest, export, search, get, count, delete,
-    translator, index, upgrade, doctor, compact, expire, gc, demo,
+    translator, index, upgrade, backfill, doctor, compact, expire, gc, demo,
 ):  # fmt: skip
     cli.add_command(_command)
 

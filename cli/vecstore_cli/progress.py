@@ -5,13 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from vecstore.upgrade.backfill_job import BackfillProgress
 from vecstore_ingest import IngestProgress
 
-__all__ = ["counting", "ingesting", "working"]
+__all__ = ["backfilling", "counting", "ingesting", "working"]
 
 
 @contextmanager
@@ -31,6 +33,28 @@ def ingesting() -> Iterator[Callable[[IngestProgress], None] | None]:
                 completed=state.fraction or 0.0,
                 description=state.file,
                 detail=f"{state.rows_written:,} rows{rejected}",
+            )
+
+        yield report
+
+
+@contextmanager
+def backfilling() -> Iterator[Callable[[BackfillProgress], None] | None]:
+    """Show the progress of a backfill: documents done of those to do, and the time left."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    with _bar() as progress:
+        task = progress.add_task("backfill", total=None, detail="")
+
+        def report(state: BackfillProgress) -> None:
+            left = state.eta_seconds
+            eta = "" if left is None else f", {timedelta(seconds=round(left))} left"
+            progress.update(
+                task,
+                total=state.total,
+                completed=state.done,
+                detail=f"{state.done:,} of {state.total:,} documents{eta}",
             )
 
         yield report

@@ -61,6 +61,11 @@ def template(tmp_path_factory: pytest.TempPathFactory, planted: dict[str, np.nda
         for number, vector in enumerate(planted["v1"][:6])
     ]
     pq.write_table(pa.Table.from_pylist(rows), folder / "items.parquet")
+    embedded = {
+        "text": [f"product {number}" for number in range(ITEMS)],
+        "vector": planted["v2"].tolist(),
+    }
+    pq.write_table(pa.table(embedded), folder / "v2.parquet")
     write_lines(folder / "items.jsonl", rows)
     write_lines(folder / "bad.jsonl", [*rows, {"id": "short", "vector": [1.0]}])
     np.save(folder / "queries.npy", planted["v2"][:4])

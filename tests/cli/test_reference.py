@@ -103,6 +103,7 @@ LINES = {
     "upgrade assess": "upgrade assess shop.vecstore --source v1 --target v2",
     "doctor": "doctor shop.vecstore",
     "index drop": "index drop shop.vecstore {index} --yes",
+    "backfill": "backfill shop.vecstore --to v2 --encoder 'vectors:v2.parquet?model=new-model'",
     "upgrade switch": "upgrade switch shop.vecstore v2",
     "upgrade rollback": "upgrade rollback shop.vecstore",
     "upgrade retire": "upgrade retire shop.vecstore v2 --yes",

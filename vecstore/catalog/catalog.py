@@ -13,6 +13,8 @@ from sqlalchemy import Row, Table, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from vecstore.catalog import migrations, tables
+from vecstore.catalog.claims import ClaimTable
+from vecstore.catalog.demand import DemandTable
 from vecstore.catalog.engine import Database, retried
 from vecstore.catalog.records import (
     Changes,
@@ -54,6 +56,8 @@ class Catalog:
 
     def __init__(self, url: str) -> None:
         self._database = Database(url)
+        self.claims = ClaimTable(self._database)
+        self.demand = DemandTable(self._database)
         try:
             self._migrate()
         except BaseException:

@@ -6,6 +6,7 @@ from sqlalchemy import (
     BigInteger,
     Column,
     DateTime,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -190,4 +191,22 @@ checkpoints = Table(
     Column("job", Text, nullable=False),
     Column("state", JSON, nullable=False),
     UniqueConstraint("collection_id", "job", name="uq_checkpoints_job"),
+)
+
+demand = Table(
+    "demand",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    _belongs_to_collection(),
+    Column("counts", LargeBinary, nullable=False),
+)
+
+claims = Table(
+    "claims",
+    metadata,
+    Column("owner", String(200), primary_key=True),
+    _belongs_to_collection(),
+    Column("space_id", String(32), nullable=False),
+    Column("expires", Float, nullable=False),
+    Column("row_ids", LargeBinary, nullable=False),
 )

@@ -12,6 +12,7 @@ from vecstore.filters import Where
 from vecstore.search.plan import Execution
 from vecstore_cli.options import (
     at_option,
+    collection_of,
     collection_option,
     examples,
     json_option,
@@ -122,7 +123,9 @@ def search(
     if explain or queries is None:
         _explain(version, queries, space=space, how=how, as_json=as_json)
         return
-    result = version.search(
+    # The newest version is searched through the collection, which counts what is asked for.
+    searched = version if at is not None else collection_of(store, collection)
+    result = searched.search(
         queries.vectors,
         text=text,
         space=space,
