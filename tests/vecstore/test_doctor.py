@@ -102,6 +102,19 @@ def test_damage_to_a_cache_is_a_warning_and_repaired(folder, kind, name):
         assert len(store.collection("docs").explain(space="v1").indexes) == 1
 
 
+@pytest.mark.parametrize("name", list(DAMAGES))
+def test_a_damaged_index_of_words_is_a_warning_and_repaired(folder, name):
+    truth = use_everything(folder)
+    found = [p for p in files(folder, "lexical") if p.suffix == ".term"]
+    inflict(found[0], DAMAGES[name], files(folder, "lexical")[0])
+    [warning] = examine(folder).findings
+    path = found[0].parent.relative_to(folder).as_posix()
+    assert (warning.severity, warning.check, warning.file) == ("warning", "words", path)
+    assert examine(folder, repair=True).healthy
+    assert examine(folder).findings == ()
+    same(use_everything(folder), truth)
+
+
 def test_an_index_that_finds_too_little_is_told_of_and_built_again(folder):
     """Whole by its checksum, and still wrong: it was built over other vectors."""
     with vecstore.open(folder) as store:

@@ -19,6 +19,7 @@ from vecstore.errors import (
     MissingDependencyError,
     StorageError,
     UnsupportedOperationError,
+    VecstoreError,
 )
 from vecstore.storage.failpoints import Failpoint, reach
 
@@ -97,9 +98,24 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """Open a read transaction: everything inside sees one state of the catalog."""
-        with self._transaction(write=False) as connection:
-            yield connection
+        """Open a read transaction: everything inside sees one state of the catalog.
+
+        Raises
+        ------
+        CorruptFileError
+            A value is not of the form in which it was written.
+        """
+        try:
+            with self._transaction(write=False) as connection:
+                yield connection
+        except VecstoreError:
+            raise
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            place = self.url.render_as_string(hide_password=True)
+            raise CorruptFileError(
+                f"catalog {place} has a record that cannot be read ({error}); restore the catalog "
+                "from a backup"
+            ) from error
 
     @contextmanager
     def write(self) -> Iterator[Connection]:

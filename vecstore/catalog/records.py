@@ -90,6 +90,10 @@ class FileRecord:
     space_id: str | None = None
     added_version: int = -1
 
+    def __post_init__(self) -> None:
+        if self.kind not in ("items", "vectors", "deletes"):
+            raise ValueError(f"expected a file of items, vectors or deletes, got {self.kind!r}")
+
     @property
     def contiguous(self) -> bool:
         """Whether the rows are all ids from the least to the greatest."""

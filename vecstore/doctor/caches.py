@@ -27,11 +27,19 @@ from vecstore.indexes.exact import exact_search
 from vecstore.indexes.originals import Originals
 from vecstore.indexes.registry import get_index
 from vecstore.indexing import build_index, forget_index, index_view, register_index
+from vecstore.lexical.seal import is_sealed, locked
 from vecstore.rows import RowSet
 from vecstore.search.plan import Execution
 from vecstore.search.views import is_whole_cache
 
-__all__ = ["LEAST_RECALL", "check_caches", "check_indexes", "check_orphans", "check_recall"]
+__all__ = [
+    "LEAST_RECALL",
+    "check_caches",
+    "check_indexes",
+    "check_orphans",
+    "check_recall",
+    "check_words",
+]
 
 LEAST_RECALL = 0.9
 _QUERIES, _K, _SEED = 64, 10, 0
@@ -41,37 +49,40 @@ _CACHES = ("translated", "lexical", "signatures")
 def check_indexes(case: Case) -> Iterator[Diagnosis]:
     """Open every index and compare it with its record and with the collection."""
     for record in case.indexes:
-        wrong, remedy = _wrong_index(case, record), "search is exact without it; build it again"
+        useless = _of_no_use(case, record)
+        if useless is not None:
+            case.damaged.add(record.file.path)
+            found = case.diagnosis("notice", "indexes", record.file.path, useless, "drop it")
+            yield replace(found, cure=partial(_forget, case, record))
+            continue
+        wrong, remedy = _wrong(case, record), "search is exact without it; build it again"
         if wrong is None:
             continue
         case.damaged.add(record.file.path)
         found = case.diagnosis("warning", "indexes", record.file.path, wrong, remedy)
-        # What cannot be opened here for lack of a library is none the worse for it.
-        missing = isinstance(wrong, _Unavailable)
-        yield found if missing else replace(found, cure=partial(_rebuild, case, record))
+        yield replace(found, cure=partial(_rebuild, case, record))
 
 
-class _Unavailable(str):
-    """Why something could not be examined."""
-
-    __slots__ = ()
-
-
-def _wrong_index(case: Case, record: IndexRecord) -> str | None:
-    try:
-        index = _open(case, record)
-    except MissingDependencyError as error:
-        return _Unavailable(error)
-    except VecstoreError as error:
-        return str(error)
-    spaces = {space.id: space for space in case.snapshot.spaces.values()}
-    if record.space_id not in spaces:
-        return f"its space {record.space!r} is gone"
+def _of_no_use(case: Case, record: IndexRecord) -> str | None:
+    """Return why the newest version cannot use an index; None if it can."""
+    if record.space_id not in {space.id for space in case.snapshot.spaces.values()}:
+        return f"it was built over a space {record.space!r} that is gone"
     if record.translator_id is not None:
         known = {t.id for t in case.snapshot.state.translators}
         gone = set(record.translator_id.split("+")) - known
         if gone:
-            return f"its translator {min(gone)} is gone"
+            return f"it was built over a translator {min(gone)} that is gone"
+    return None
+
+
+def _wrong(case: Case, record: IndexRecord) -> str | None:
+    """Return what is wrong with an index; None if nothing is."""
+    try:
+        index = _open(case, record)
+    except MissingDependencyError as error:
+        return f"it cannot be examined: {error}"
+    except VecstoreError as error:
+        return str(error)
     if len(index) != record.rows:
         return f"expected {record.rows} rows, found {len(index)}"
     if len(index) and int(index.row_ids[-1]) >= case.history.next_row_id:
@@ -85,8 +96,13 @@ def _open(case: Case, record: IndexRecord) -> Index[Any]:
     return get_index(record.kind).read(path, check=True)
 
 
+def _forget(case: Case, record: IndexRecord) -> None:
+    forget_index(case.catalog, case.record.id, record.id)
+    case.root.remove(record.file.path)
+
+
 def _rebuild(case: Case, record: IndexRecord) -> None:
-    """Build an index again as it was; forget it if what it was built over is gone."""
+    """Build an index again as it was; forget it where that cannot be done any more."""
     execution: Execution = "fold" if record.execution == "fold" else "rewrite"
     last = None if record.translator_id is None else record.translator_id.split("+")[-1]
     targets = {t.id: t.target for t in case.snapshot.state.translators}
@@ -107,11 +123,11 @@ def _rebuild(case: Case, record: IndexRecord) -> None:
             translators=case.translators,
         )
     except (NotFoundError, NoRouteError, InvalidArgumentError, UnsupportedOperationError):
-        forget_index(case.catalog, case.record.id, record.id)
+        _forget(case, record)
     else:
         # The same parameters over the same rows: what tuning measured of them still holds.
         register_index(case.catalog, case.record.id, replace(new, report=record.report))
-    case.root.remove(record.file.path)
+        case.root.remove(record.file.path)
 
 
 def check_recall(case: Case) -> Iterator[Diagnosis]:
@@ -184,6 +200,28 @@ def check_caches(case: Case) -> Iterator[Diagnosis]:
             case.read[found.path] = found.size
             continue
         yield replace(diagnosis, cure=_remove(case, found.path))
+
+
+def check_words(case: Case) -> Iterator[Diagnosis]:
+    """Compare the indexes of words with their seals."""
+    above = case.root.cache_folder(f"{case.folder}/lexical")
+    if above is None or not above.is_dir():
+        return
+    for folder in sorted(above.iterdir()):
+        if folder.name.endswith(".lock"):
+            continue
+        path = f"{case.folder}/lexical/{folder.name}"
+        with locked(folder):
+            whole = is_sealed(folder, set())
+        if not whole:
+            found = case.diagnosis(
+                "warning",
+                "words",
+                path,
+                "it is not what was written last",
+                "the next search for words makes it anew",
+            )
+            yield replace(found, cure=partial(case.root.remove_tree, path))
 
 
 def check_orphans(case: Case, grace: timedelta) -> Iterator[Diagnosis]:

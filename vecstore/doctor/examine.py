@@ -9,7 +9,13 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from vecstore.catalog import Catalog, CollectionRecord
-from vecstore.doctor.caches import check_caches, check_indexes, check_orphans, check_recall
+from vecstore.doctor.caches import (
+    check_caches,
+    check_indexes,
+    check_orphans,
+    check_recall,
+    check_words,
+)
 from vecstore.doctor.case import RESTORE, Case
 from vecstore.doctor.files import check_content, check_files, check_rows, check_translators
 from vecstore.doctor.report import Diagnosis, DoctorReport, Finding
@@ -31,6 +37,7 @@ _CHECKS: dict[str, _Check] = {
     "indexes": check_indexes,
     "recall": check_recall,
     "caches": check_caches,
+    "words": check_words,
 }
 _RANK = {"error": 0, "warning": 1, "notice": 2}
 

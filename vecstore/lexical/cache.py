@@ -4,14 +4,13 @@ A cache like every index: it can be deleted at any time and is made again. tanti
 atomically and counts document frequencies over all its segments, so new items are added
 without building anything anew. Rows are only ever added; whoever searches says which of them
 live. Which rows an index holds is read from the index itself: nothing beside it can disagree.
+One process at a time opens or extends it, and only what is exactly as it was left.
 """
 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import final
 
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 
 from vecstore.lexical.index import LexicalIndex
 from vecstore.lexical.schema import BODY, FORMAT, ROW, open_index
+from vecstore.lexical.seal import is_sealed, locked, seal
 from vecstore.rows import RowSet
 from vecstore.snapshot import Snapshot
 from vecstore.storage import durable
@@ -30,8 +30,6 @@ __all__ = ["LexicalCache"]
 
 _BATCH_ROWS = 10_000
 _WRITER_BYTES = 64 << 20
-_LOCK_PATIENCE_S = 60.0
-_LOCK_PAUSE_S = 0.02
 
 
 @final
@@ -68,6 +66,7 @@ class _OpenIndex:
         self._language = language
         self._known: LexicalIndex | None = None
         self._in_memory = open_index(None, language)
+        self._verified: set[tuple[str, str]] = set()
 
     def of(self, snapshot: Snapshot) -> LexicalIndex:
         """Return the index with the live rows that were missing added."""
@@ -79,28 +78,34 @@ class _OpenIndex:
     def _current(self, snapshot: Snapshot) -> LexicalIndex:
         if self._folder is not None:
             try:
-                return self._caught_up(snapshot)
-            except (OSError, ValueError):
-                # Damaged perhaps: what can be made again is made again.
-                with suppress(OSError):
-                    durable.remove_tree(self._folder)
-            try:
-                return self._caught_up(snapshot)
+                with locked(self._folder):
+                    return self._on_disk(self._folder, snapshot)
             except (OSError, ValueError):
                 # Full or read-only: this process keeps its own, and no search fails for it.
                 self._folder = None
-        return self._caught_up(snapshot)
+        found = LexicalIndex(self._in_memory, language=self._language)
+        return self._caught_up(self._in_memory, found, snapshot)
 
-    def _caught_up(self, snapshot: Snapshot) -> LexicalIndex:
-        """Open the index and add what is missing; begin anew when most of it is dead."""
-        opened = self._opened()
-        found = LexicalIndex(opened, language=self._language)
-        if not len(snapshot.live - found.rows):
+    def _on_disk(self, folder: Path, snapshot: Snapshot) -> LexicalIndex:
+        """Open the folder's index, or begin it anew if it is not what was written last."""
+        if not is_sealed(folder, self._verified):
+            durable.remove_tree(folder)
+        durable.make_folder(folder)
+        index = open_index(str(folder), self._language)
+        found = LexicalIndex(index, language=self._language)
+        current = self._caught_up(index, found, snapshot)
+        if current is not found:
+            seal(folder)
+        return current
+
+    def _caught_up(
+        self, index: tantivy.Index, found: LexicalIndex, snapshot: Snapshot
+    ) -> LexicalIndex:
+        """Add what is missing to an index; begin it anew when most of it is dead."""
+        known = found.rows
+        if not len(snapshot.live - known):
             return found
-        writer = _writer(opened)
-        # Another process may have added rows while this one waited for the lock.
-        opened.reload()
-        known = LexicalIndex(opened, language=self._language).rows
+        writer = index.writer(_WRITER_BYTES)
         if len(known - snapshot.live) > len(snapshot.live):
             writer.delete_all_documents()
             known = RowSet.of([])
@@ -111,26 +116,8 @@ class _OpenIndex:
         writer.commit()
         reach(Failpoint.LEXICAL_COMMITTED, self._folder)
         writer.wait_merging_threads()
-        opened.reload()
-        return LexicalIndex(opened, language=self._language)
-
-    def _opened(self) -> tantivy.Index:
-        if self._folder is None:
-            return self._in_memory
-        durable.make_folder(self._folder)
-        return open_index(str(self._folder), self._language)
-
-
-def _writer(index: tantivy.Index) -> tantivy.IndexWriter:
-    """Return the index's only writer, waiting for another process's to finish."""
-    deadline = time.monotonic() + _LOCK_PATIENCE_S
-    while True:
-        try:
-            return index.writer(_WRITER_BYTES)
-        except ValueError as error:
-            if "LockBusy" not in str(error) or time.monotonic() > deadline:
-                raise
-        time.sleep(_LOCK_PAUSE_S)
+        index.reload()
+        return LexicalIndex(index, language=self._language)
 
 
 def _documents(snapshot: Snapshot, row_ids: NDArray[np.int64]) -> Iterator[tuple[int, str | None]]:

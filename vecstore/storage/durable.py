@@ -97,7 +97,12 @@ def remove_file(path: Path) -> None:
 
 
 def remove_tree(folder: Path) -> None:
-    """Delete a folder and all below it; missing is fine. It may come back after a power cut."""
+    """Delete a folder and all below it, or a file that took its place; missing is fine.
+
+    It may come back after a power cut.
+    """
     reach(Failpoint.TREE_REMOVE, folder)
-    if folder.exists():
+    if folder.is_dir():
         shutil.rmtree(folder)
+    else:
+        folder.unlink(missing_ok=True)
