@@ -13,7 +13,7 @@ from vecstore.indexes import faiss_library
 from vecstore.indexes.blocks import Block
 from vecstore.indexes.exact import exact_search
 from vecstore.indexes.files import read_header, seal
-from vecstore.indexes.hnsw import HnswIndex, widened_ef
+from vecstore.indexes.hnsw import HnswIndex, filtered_costs, widened_ef
 from vecstore.indexes.parameters import ParameterSpec
 from vecstore.indexes.registry import get_index, index_kinds, read_index
 from vecstore.rows import RowSet
@@ -111,23 +111,67 @@ def test_hnsw_ef_search_is_a_default_that_a_search_overrides():
     assert index.parameters["ef_search"] == 1
 
 
-@pytest.mark.parametrize("share", [0.02, 0.2, 0.6])
-@pytest.mark.parametrize("n_queries", [1, 60])
-def test_hnsw_graph_under_a_mask_agrees_with_the_scan(share, n_queries):
+def _small_graph(**parameters):
     rng = np.random.default_rng(2)
     vectors = rng.standard_normal((4000, 16)).astype(np.float32)
     block = Block(row_ids=np.arange(4000) + 70_000, vectors=vectors)
-    index = HnswIndex.build([block], dim=16, metric="l2")
+    return block, HnswIndex.build([block], dim=16, metric="l2", parameters=parameters)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.2, 0.6])
+@pytest.mark.parametrize("n_queries", [1, 60])
+def test_every_way_to_a_filtered_answer_of_hnsw_agrees_with_the_scan(share, n_queries):
+    block, index = _small_graph(filter_lists="always")
+    rng = np.random.default_rng(5)
     allowed = RowSet.of(rng.choice(block.row_ids, int(share * 4000), replace=False))
     queries = rng.standard_normal((n_queries, 16)).astype(np.float32)
-    graph = index.search(queries, 10, allowed=allowed, parameters={"filtered_scan": "never"})
-    scan = index.search(queries, 10, allowed=allowed)
     keep = allowed.contains(block.row_ids)
-    masked = Block(row_ids=block.row_ids, vectors=vectors, keep=keep)
+    masked = Block(row_ids=block.row_ids, vectors=block.vectors, keep=keep)
     truth = exact_search(queries, [masked], 10, metric="l2")
-    assert np.array_equal(scan[1], truth[1])
-    assert allowed.contains(graph[1]).all()
-    assert (graph[0] >= truth[0][:, [-1]] - 1e-4).mean() >= 0.95
+    copy = HnswIndex.from_bytes(index.to_bytes())
+    for way in ("scan", "lists", "graph", "auto"):
+        asked = {"filtered": way, "filter_nprobe": 4096}
+        scores, row_ids = index.search(queries, 10, allowed=allowed, parameters=asked)
+        assert allowed.contains(row_ids).all()
+        assert (scores >= truth[0][:, [-1]] - 1e-4).mean() >= (1 if way == "scan" else 0.95)
+        again = copy.search(queries, 10, allowed=allowed, parameters=asked)
+        assert np.array_equal(again[1], row_ids)
+
+
+def test_hnsw_lists_serve_filters_only_where_they_are_the_cheapest():
+    tenth = {"eligible": 10_000, "total": 100_000, "nlist": 632, "nprobe": 50}
+    chosen = {}
+    for eligible in (50, 10_000, 90_000):
+        ef = widened_ef(64, 10, eligible=eligible, total=100_000)
+        costs = filtered_costs(10, ef, n_queries=1, **{**tenth, "eligible": eligible})
+        chosen[eligible] = min(costs, key=costs.get)
+    assert chosen == {50: "scan", 10_000: "lists", 90_000: "graph"}
+    assert "lists" not in filtered_costs(10, 64, n_queries=1, **{**tenth, "nlist": 0})
+
+
+def test_hnsw_over_files_out_of_order_ranks_by_the_right_vectors():
+    vectors = np.random.default_rng(4).standard_normal((600, 16)).astype(np.float32)
+    ids = np.concatenate([np.arange(300) + 900, np.arange(300)])
+    blocks = [Block(row_ids=part, vectors=vectors[rows]) for part, rows in
+              ((ids[:300], slice(300)), (ids[300:], slice(300, 600)))]  # fmt: skip
+    index = HnswIndex.build(blocks, dim=16, metric="l2", parameters={"filter_lists": "always"})
+    allowed = RowSet.of(ids[::2])
+    scores, found = index.search(
+        vectors[:300:2], 1, allowed=allowed, parameters={"filtered": "lists"}
+    )
+    assert np.array_equal(found[:, 0], ids[:300:2])
+    np.testing.assert_allclose(scores, 0, atol=1e-4)
+
+
+def test_hnsw_without_lists_scans_where_they_are_asked_for():
+    _, index = _small_graph(filter_lists="never")
+    allowed = RowSet.of(np.arange(70_000, 72_000))
+    found = [
+        index.search(np.ones((2, 16)), 5, allowed=allowed, parameters={"filtered": way})[1]
+        for way in ("lists", "scan")
+    ]
+    assert np.array_equal(*found)
+    assert len(index.to_bytes()) < len(_small_graph(filter_lists="always")[1].to_bytes())
 
 
 def test_widened_ef_keeps_the_number_of_eligible_rows_looked_at():

@@ -188,7 +188,7 @@ class Index(ABC, Generic[BodyT]):
         if self.exact_scores or originals is None:
             return merge_top_k(*self._search(rows, places, allowed, eligible, settings), k)
         depth = min(eligible, places * int(settings["refine_factor"]))
-        if eligible <= SCORE_ALL * depth:
+        if eligible <= max(SCORE_ALL * depth, self._scan_limit(len(rows), settings)):
             members = self._members if allowed is None else allowed & self._members
             return merge_top_k(*originals.rank_all(rows, k, members, self.metric), k)
         _, row_ids = self._search(rows, depth, allowed, eligible, settings)
@@ -349,6 +349,10 @@ class Index(ABC, Generic[BodyT]):
     ) -> Mapping[str, ParameterValue]:
         """Return parameters with those that mean "automatic" decided for this size."""
         return parameters
+
+    def _scan_limit(self, n_queries: int, settings: Mapping[str, ParameterValue]) -> int:
+        """Return how many rows are scored exactly in the time of a search; 0 if unknown."""
+        return 0
 
     @classmethod
     @abstractmethod

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, final
+from typing import ClassVar, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,18 +16,34 @@ from vecstore.indexes.blocks import Block
 from vecstore.indexes.exact import BATCH
 from vecstore.indexes.faiss_body import FaissBody, faiss_metric, selector
 from vecstore.indexes.faiss_library import load_faiss
+from vecstore.indexes.graph_body import GraphBody
+from vecstore.indexes.ivf_rabitq import coded_lists, search_coded_lists
+from vecstore.indexes.lists import MAX_LISTS, settle_lists, widened_nprobe
 from vecstore.indexes.parameters import ParameterSpec, ParameterValue
+from vecstore.indexes.topk import MISSING, merge_top_k
 from vecstore.rows import RowSet
 
-__all__ = ["HnswIndex", "scan_limit", "widened_ef"]
+__all__ = ["HnswIndex", "filtered_costs", "widened_ef"]
+
+# Fewer rows are scanned under a filter about as fast.
+_LISTS_FROM = 20_000
+# Candidates of the coded lists that are ranked by their vectors, per hit wanted; more of them
+# where vectors of few dimensions make codes of few bits.
+_REFINE = 10
+_REFINE_BITS = 640
+_QUERY_BITS = 4
 
 
 @final
-class HnswIndex(Index[FaissBody]):
+class HnswIndex(Index[GraphBody]):
     """Hierarchical navigable small world graph over float32 vectors.
 
-    Memory 4 d + 8 m bytes per row and a little. Scores are exact for the rows found.
-    Under "ip" it is meant for unit vectors, or norms that vary little.
+    Memory 4 d + 8 m bytes per row, and d / 8 + 24 for the coded lists that serve filtered
+    searches of large graphs. Scores are exact for the rows found. Under "ip" it is meant for
+    unit vectors, or norms that vary little.
+
+    A filtered search scans the eligible rows, looks them up in the coded lists, or walks the
+    graph further than an unfiltered one, whichever is cheapest: see :func:`filtered_costs`.
 
     Building on several threads links rows in the order the threads arrive, so two builds
     may differ in single links; ``build_threads=1`` makes them equal.
@@ -76,27 +92,49 @@ class HnswIndex(Index[FaissBody]):
             summary="Rows looked at per query; more is more accurate and slower.",
         ),
         ParameterSpec(
-            name="filtered_scan",
+            name="filter_lists",
+            default="auto",
+            when="build",
+            choices=("auto", "never", "always"),
+            summary="Carry coded lists for filtered searches: auto from 20,000 rows.",
+        ),
+        ParameterSpec(
+            name="filter_nprobe",
+            default=0,
+            when="search",
+            minimum=0,
+            maximum=MAX_LISTS,
+            summary="Of the coded lists, those looked at per filtered query; 0 chooses.",
+        ),
+        ParameterSpec(
+            name="filtered",
             default="auto",
             when="search",
-            choices=("auto", "never"),
-            summary="Scan the rows a filter leaves where that is cheaper than the graph.",
+            choices=("auto", "scan", "lists", "graph"),
+            summary="How a filtered search runs; auto takes what is cheapest.",
         ),
     )
 
     @classmethod
-    def _build(cls, blocks: Sequence[Block], plan: IndexPlan, progress: Progress) -> FaissBody:
+    def _build(cls, blocks: Sequence[Block], plan: IndexPlan, progress: Progress) -> GraphBody:
         faiss = load_faiss()
         settings = plan.parameters
         graph = faiss.IndexHNSWFlat(plan.dim, settings["m"], faiss_metric(faiss, plan))
         graph.hnsw.efConstruction = settings["ef_construction"]
-        return FaissBody.fill(
+        body = FaissBody.fill(
             graph, blocks, plan, progress, n_threads=int(settings["build_threads"])
         )
+        wanted = {"auto": plan.rows >= _LISTS_FROM, "always": plan.rows > 0, "never": False}
+        if not wanted[str(settings["filter_lists"])]:
+            return GraphBody(body, None)
+        listed = replace(plan, parameters=settle_lists({"nlist": 0, "nprobe": 0}, plan.rows))
+        # The rows are in the graph: what is left counts as the last of them.
+        lists = coded_lists(blocks, listed, lambda _, total: progress(total, total))
+        return GraphBody(body, lists)
 
     @classmethod
-    def _open(cls, source: Path | bytes, payload_bytes: int, plan: IndexPlan) -> FaissBody:
-        return FaissBody.open(source, payload_bytes, plan, inner="IndexHNSWFlat")
+    def _open(cls, source: Path | bytes, payload_bytes: int, plan: IndexPlan) -> GraphBody:
+        return GraphBody.open(source, payload_bytes, plan, inner="IndexHNSWFlat")
 
     def _search(
         self,
@@ -107,20 +145,60 @@ class HnswIndex(Index[FaissBody]):
         settings: Mapping[str, ParameterValue],
     ) -> Answer:
         ef = widened_ef(int(settings["ef_search"]), k, eligible=eligible, total=len(self))
-        limit = scan_limit(ef, int(settings["m"]), n_queries=len(queries))
-        if settings["filtered_scan"] == "auto" and eligible < min(limit, len(self)):
-            return self._body.scan(queries, k, allowed)
-        if allowed is None:
-            return self._body.search(queries, k, _unfiltered(ef))
+        if eligible < len(self):
+            assert allowed is not None
+            how = str(settings["filtered"])
+            if how == "auto":
+                costs = filtered_costs(
+                    k,
+                    ef,
+                    eligible=eligible,
+                    total=len(self),
+                    n_queries=len(queries),
+                    nlist=self._body.nlist,
+                    nprobe=self._nprobe(settings),
+                )
+                how = min(costs, key=lambda name: costs[name])
+            if how == "lists" and self._body.lists is not None:
+                return self._search_lists(queries, k, allowed, eligible, settings)
+            if how != "graph":
+                return self._body.graph.scan(queries, k, allowed)
         faiss = load_faiss()
         search_parameters = faiss.SearchParametersHNSW(efSearch=ef, sel=selector(faiss, allowed))
-        return self._body.search(queries, k, search_parameters)
+        return self._body.graph.search(queries, k, search_parameters)
 
+    def _search_lists(
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        allowed: RowSet,
+        eligible: int,
+        settings: Mapping[str, ParameterValue],
+    ) -> Answer:
+        """Find candidates by their codes and rank them by their vectors."""
+        assert self._body.lists is not None
+        depth = min(eligible, max(_REFINE, _REFINE_BITS // self.dim) * k)
+        looked_at = {
+            "nlist": self._body.nlist,
+            "nprobe": self._nprobe(settings),
+            "query_bits": _QUERY_BITS,
+        }
+        _, row_ids = search_coded_lists(
+            self._body.lists,
+            queries,
+            depth,
+            allowed,
+            eligible=eligible,
+            total=len(self),
+            settings=looked_at,
+        )
+        scores = self._body.originals.scores(queries, row_ids, self.metric)
+        row_ids[np.isneginf(scores)] = MISSING
+        return merge_top_k(scores, row_ids, k)
 
-@lru_cache(maxsize=256)
-def _unfiltered(ef: int) -> Any:
-    """Return FAISS's parameters of a search of all rows; they are only read, so threads share."""
-    return load_faiss().SearchParametersHNSW(efSearch=ef)
+    def _nprobe(self, settings: Mapping[str, ParameterValue]) -> int:
+        """Return how many coded lists a search would look at without a filter."""
+        return int(settings["filter_nprobe"]) or math.ceil(2 * math.sqrt(self._body.nlist))
 
 
 def widened_ef(ef_search: int, k: int, *, eligible: int, total: int) -> int:
@@ -129,7 +207,7 @@ def widened_ef(ef_search: int, k: int, *, eligible: int, total: int) -> int:
     The graph is walked through all rows and the filter decides only which of them may be
     returned, so of ``ef`` rows looked at about ``ef · eligible / total`` count. To keep the
     recall of the unfiltered search, look at ``max(ef_search, k) · total / eligible`` rows,
-    at most all. The cost grows likewise, see :func:`scan_limit`.
+    at most all. The cost grows likewise, see :func:`filtered_costs`.
 
     Examples
     --------
@@ -141,16 +219,31 @@ def widened_ef(ef_search: int, k: int, *, eligible: int, total: int) -> int:
     return min(total, math.ceil(max(ef_search, k) * total / eligible))
 
 
-def scan_limit(ef: int, m: int, *, n_queries: int) -> int:
-    """Return the number of eligible rows below which scanning them beats the graph.
+def filtered_costs(
+    k: int, ef: int, *, eligible: int, total: int, n_queries: int, nlist: int, nprobe: int
+) -> dict[str, float]:
+    """Return what each way to a filtered answer costs per query.
 
-    A step of the walk reads some ``2 m`` rows scattered in memory; in that time a scan reads
-    about twice as many rows in sequence, or, for a batch, sixteen times as many by matrix
-    product (measured: 50,000 x 384, m = 32, two cores).
+    The unit is the time in which a scan reads one row, about 0.25 µs at 384 dimensions; a
+    batch is scanned by matrix products, in an eighth of it. A step of the walk (``ef`` of them)
+    reads the scattered neighbours of a row: 20. A coded list costs 16 to prepare, a row in it
+    that is left out a bit test, 0.01, and an eligible one its code, 0.1; then every candidate
+    is read, and a single query pays 300 for the way there (docs/design/0012).
 
     Examples
     --------
-    >>> scan_limit(64, 32, n_queries=1), scan_limit(64, 32, n_queries=1000)
-    (8192, 65536)
+    >>> tenth = dict(eligible=10_000, total=100_000, nlist=632, nprobe=50)
+    >>> costs = filtered_costs(10, 320, n_queries=1, **tenth)
+    >>> min(costs, key=costs.get)
+    'lists'
+    >>> costs = filtered_costs(10, 320, n_queries=1, **{**tenth, "eligible": 100})
+    >>> min(costs, key=costs.get)
+    'scan'
     """
-    return ef * 2 * m * (2 if n_queries < BATCH else 16)
+    single = n_queries < BATCH
+    costs = {"scan": eligible * (1.0 if single else 1 / 8), "graph": 20.0 * ef}
+    if nlist:
+        visited = widened_nprobe(nprobe, nlist, eligible=eligible, total=total, coded=True)
+        read = 16 * visited + visited / nlist * (0.01 * total + 0.1 * eligible)
+        costs["lists"] = read + _REFINE * k + (300 if single else 0)
+    return costs

@@ -75,5 +75,12 @@ class IvfFlatIndex(Index[FaissBody]):
         settings: Mapping[str, ParameterValue],
     ) -> Answer:
         return search_lists(
-            self._body, queries, k, allowed, eligible=eligible, total=len(self), settings=settings
+            self._body,
+            queries,
+            k,
+            allowed,
+            eligible=eligible,
+            total=len(self),
+            settings=settings,
+            coded=False,
         )

@@ -18,6 +18,7 @@ from vecstore.indexes.lists import (
     LIST_SPECS,
     REFINE_SPEC,
     SEED,
+    scan_limit,
     search_lists,
     settle_lists,
     trained_quantizer,
@@ -117,6 +118,9 @@ class IvfPqIndex(Index[FaissBody]):
         fast = plan.parameters["nbits"] == _FAST_BITS
         inner = "IndexIVFPQFastScan" if fast else "IndexIVFPQ"
         return FaissBody.open(source, payload_bytes, plan, inner=inner)
+
+    def _scan_limit(self, n_queries: int, settings: Mapping[str, ParameterValue]) -> int:
+        return scan_limit(int(settings["nprobe"]), n_queries=n_queries)
 
     def _search(
         self,

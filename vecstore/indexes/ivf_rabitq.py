@@ -17,6 +17,7 @@ from vecstore.indexes.lists import (
     LIST_SPECS,
     REFINE_SPEC,
     SEED,
+    scan_limit,
     search_lists,
     settle_lists,
     trained_quantizer,
@@ -25,7 +26,9 @@ from vecstore.indexes.lists import (
 from vecstore.indexes.parameters import ParameterSpec, ParameterValue
 from vecstore.rows import RowSet
 
-__all__ = ["IvfRabitqIndex"]
+__all__ = ["CODED_LISTS", "IvfRabitqIndex", "coded_lists", "search_coded_lists"]
+
+CODED_LISTS = "IndexIVFRaBitQ"
 
 
 @final
@@ -67,23 +70,14 @@ class IvfRabitqIndex(Index[FaissBody]):
 
     @classmethod
     def _build(cls, blocks: Sequence[Block], plan: IndexPlan, progress: Progress) -> FaissBody:
-        faiss = load_faiss()
-        nlist, dim = int(plan.parameters["nlist"]), plan.dim
-        # The error bound holds for directions at random; real dimensions are not, so rotate.
-        rotation = faiss.RandomRotationMatrix(dim, dim)
-        rotation.init(SEED)
-        sample = sample_rows(blocks, training_rows(nlist), dim, seed=SEED)
-        if len(sample):
-            sample = rotation.apply(sample)
-        quantizer = trained_quantizer(sample, plan, progress)
-        lists = faiss.IndexIVFRaBitQ(quantizer, dim, nlist, faiss_metric(faiss, plan))
-        if len(sample):
-            lists.train(sample)
-        return FaissBody.fill(faiss.IndexPreTransform(rotation, lists), blocks, plan, progress)
+        return coded_lists(blocks, plan, progress)
 
     @classmethod
     def _open(cls, source: Path | bytes, payload_bytes: int, plan: IndexPlan) -> FaissBody:
-        return FaissBody.open(source, payload_bytes, plan, inner="IndexIVFRaBitQ")
+        return FaissBody.open(source, payload_bytes, plan, inner=CODED_LISTS)
+
+    def _scan_limit(self, n_queries: int, settings: Mapping[str, ParameterValue]) -> int:
+        return scan_limit(int(settings["nprobe"]), n_queries=n_queries)
 
     def _search(
         self,
@@ -93,18 +87,52 @@ class IvfRabitqIndex(Index[FaissBody]):
         eligible: int,
         settings: Mapping[str, ParameterValue],
     ) -> Answer:
-        def parameters(faiss: Any, nprobe: int, chosen: Any) -> Any:
-            made = faiss.IVFRaBitQSearchParameters()
-            made.nprobe, made.qb, made.sel = nprobe, int(settings["query_bits"]), chosen
-            return made
-
-        return search_lists(
-            self._body,
-            queries,
-            k,
-            allowed,
-            eligible=eligible,
-            total=len(self),
-            settings=settings,
-            search_parameters=parameters,
+        return search_coded_lists(
+            self._body, queries, k, allowed, eligible=eligible, total=len(self), settings=settings
         )
+
+
+def coded_lists(blocks: Sequence[Block], plan: IndexPlan, progress: Progress) -> FaissBody:
+    """Train the centres of ``plan.parameters["nlist"]`` lists and fill them with codes."""
+    faiss = load_faiss()
+    nlist, dim = int(plan.parameters["nlist"]), plan.dim
+    # The error bound holds for directions at random; real dimensions are not, so rotate.
+    rotation = faiss.RandomRotationMatrix(dim, dim)
+    rotation.init(SEED)
+    sample = sample_rows(blocks, training_rows(nlist), dim, seed=SEED)
+    if len(sample):
+        sample = rotation.apply(sample)
+    quantizer = trained_quantizer(sample, plan, progress)
+    lists = faiss.IndexIVFRaBitQ(quantizer, dim, nlist, faiss_metric(faiss, plan))
+    if len(sample):
+        lists.train(sample)
+    return FaissBody.fill(faiss.IndexPreTransform(rotation, lists), blocks, plan, progress)
+
+
+def search_coded_lists(
+    body: FaissBody,
+    queries: NDArray[np.float32],
+    k: int,
+    allowed: RowSet | None,
+    *,
+    eligible: int,
+    total: int,
+    settings: Mapping[str, ParameterValue],
+) -> Answer:
+    """Find candidates; of the settings it reads nlist, nprobe and query_bits."""
+
+    def parameters(faiss: Any, nprobe: int, chosen: Any) -> Any:
+        made = faiss.IVFRaBitQSearchParameters()
+        made.nprobe, made.qb, made.sel = nprobe, int(settings["query_bits"]), chosen
+        return made
+
+    return search_lists(
+        body,
+        queries,
+        k,
+        allowed,
+        eligible=eligible,
+        total=total,
+        settings=settings,
+        search_parameters=parameters,
+    )

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.indexes.base import Answer, IndexPlan, Progress
+from vecstore.indexes.exact import BATCH
 from vecstore.indexes.faiss_body import FaissBody, faiss_metric, selector
 from vecstore.indexes.faiss_library import load_faiss
 from vecstore.indexes.parameters import ParameterSpec, ParameterValue
@@ -23,6 +24,7 @@ __all__ = [
     "LIST_SPECS",
     "REFINE_SPEC",
     "TRAINING_ROWS",
+    "scan_limit",
     "search_lists",
     "settle_lists",
     "trained_quantizer",
@@ -38,6 +40,7 @@ _ROUNDS = 10
 _LEAST_ROWS_PER_LIST = 8
 MAX_LISTS = 65_536
 TRAINING_ROWS = 65_536
+_ROWS_PER_PREPARATION = 16
 
 LIST_SPECS = (
     ParameterSpec(
@@ -129,6 +132,7 @@ def search_lists(
     total: int,
     settings: Mapping[str, ParameterValue],
     search_parameters: Callable[[Any, int, Any], Any] | None = None,
+    coded: bool = True,
 ) -> Answer:
     """Search an IVF index; where the lists looked at hold too few rows, look at more.
 
@@ -136,10 +140,14 @@ def search_lists(
     ----------
     search_parameters : callable, optional
         Called with faiss, nprobe and a selector; by default ``SearchParametersIVF``.
+    coded : bool
+        Whether rows are codes, for which every list has to be prepared.
     """
     faiss = load_faiss()
     nlist = int(settings["nlist"])
-    nprobe = widened_nprobe(int(settings["nprobe"]), nlist, eligible=eligible, total=total)
+    nprobe = widened_nprobe(
+        int(settings["nprobe"]), nlist, eligible=eligible, total=total, coded=coded
+    )
     chosen = selector(faiss, allowed)
     make = search_parameters or _plain
     scores, row_ids = body.search(queries, k, make(faiss, nprobe, chosen))
@@ -151,13 +159,16 @@ def search_lists(
     return scores, row_ids
 
 
-def widened_nprobe(nprobe: int, nlist: int, *, eligible: int, total: int) -> int:
+def widened_nprobe(
+    nprobe: int, nlist: int, *, eligible: int, total: int, coded: bool = False
+) -> int:
     """Return the number of lists a filtered search must look at.
 
-    Rows left out by the filter cost a bit test and no distance. So when all eligible rows
-    are no more than the rows an unfiltered search measures, every list is looked at: exact
-    for about the same price. In between, the best k eligible rows lie further off and in more
-    lists; the fourth root of the filter's share keeps the recall (measured at 1, 10 and 50 %).
+    The best k eligible rows lie further off and in more lists; the fourth root of the filter's
+    share keeps the recall (measured at 1, 10 and 50 %). Rows left out by the filter cost a bit
+    test and no distance. So, of lists of vectors, every one is looked at when all eligible
+    rows are no more than the rows an unfiltered search measures: exact for about the same
+    price. Not so of coded lists, each of which costs its preparation.
 
     Examples
     --------
@@ -169,9 +180,18 @@ def widened_nprobe(nprobe: int, nlist: int, *, eligible: int, total: int) -> int
     1000
     """
     nprobe = min(nprobe, nlist)
-    if eligible * nlist <= total * nprobe:
+    if eligible * nlist <= total * nprobe and not coded:
         return nlist
     return min(nlist, math.ceil(nprobe * math.sqrt(math.sqrt(total / eligible))))
+
+
+def scan_limit(nprobe: int, *, n_queries: int) -> int:
+    """Return the number of rows whose scan takes as long as looking at some coded lists.
+
+    To prepare a list takes as long as to score sixteen rows exactly; by matrix products, in a
+    batch, eight times as many (measured: 100,000 x 384).
+    """
+    return _ROWS_PER_PREPARATION * nprobe * (1 if n_queries < BATCH else 8)
 
 
 def _plain(faiss: Any, nprobe: int, chosen: Any) -> Any:

@@ -1,0 +1,115 @@
+"""GraphBody: a graph for free searches, and coded lists beside it for filtered ones.
+
+A graph walks through all rows, whatever the filter: with a tenth of them eligible it has to look
+at ten times as many. Inverted lists skip what a filter leaves out for a bit test. So a large
+graph carries one-bit codes of its rows in lists, a twentieth of its memory, by which a filtered
+search finds candidates; the graph's own vectors rank them.
+
+Payload: the graph's bytes first, so that FAISS maps them; the lists' bytes; the size of these,
+8 bytes little endian.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Self, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecstore.errors import CorruptFileError
+from vecstore.indexes.blocks import Block
+from vecstore.indexes.faiss_body import FaissBody
+from vecstore.indexes.ivf_rabitq import CODED_LISTS
+from vecstore.indexes.originals import Originals
+from vecstore.indexes.plans import IndexPlan
+
+__all__ = ["GraphBody"]
+
+_SIZE = 8
+
+
+@final
+class GraphBody:
+    """A FAISS graph and, where it has them, its coded lists.
+
+    Attributes
+    ----------
+    graph : FaissBody
+    lists : FaissBody or None
+    """
+
+    def __init__(self, graph: FaissBody, lists: FaissBody | None) -> None:
+        self.graph = graph
+        self.lists = lists
+
+    @classmethod
+    def open(cls, source: Path | bytes, payload_bytes: int, plan: IndexPlan, *, inner: str) -> Self:
+        """Open a verified payload; see :meth:`FaissBody.open`.
+
+        Raises
+        ------
+        CorruptFileError
+            The payload is not that of a graph with the plan's rows.
+        """
+        size = int.from_bytes(_part(source, payload_bytes - _SIZE, _SIZE), "little")
+        if not 0 <= size <= payload_bytes - _SIZE:
+            raise CorruptFileError(
+                f"a graph of {payload_bytes:,} bytes claims lists of {size:,}; delete the index "
+                "and build it again"
+            )
+        end = payload_bytes - _SIZE - size
+        graph = FaissBody.open(source, end, plan, inner=inner)
+        if not size:
+            return cls(graph, None)
+        return cls(graph, FaissBody.open(_part(source, end, size), size, plan, inner=CODED_LISTS))
+
+    @property
+    def row_ids(self) -> NDArray[np.int64]:
+        """The ids in the graph."""
+        return self.graph.row_ids
+
+    @cached_property
+    def originals(self) -> Originals:
+        """The graph's own vectors, by row id."""
+        row_ids, vectors = self.graph.row_ids, self.graph.vectors
+        if (row_ids[1:] > row_ids[:-1]).all():
+            return Originals([Block(row_ids=row_ids, vectors=vectors)])
+        starts = np.flatnonzero(row_ids[1:] < row_ids[:-1]) + 1  # built from files out of order
+        parts = zip(np.split(row_ids, starts), np.split(vectors, starts), strict=True)
+        return Originals([Block(row_ids=ids, vectors=rows) for ids, rows in parts])
+
+    @property
+    def nlist(self) -> int:
+        """The number of lists, 0 without."""
+        return 0 if self.lists is None else int(self.lists.core.nlist)
+
+    def to_bytes(self) -> bytes:
+        """Serialise."""
+        return self.graph.to_bytes() + self._tail()
+
+    def write(self, path: Path) -> None:
+        """Serialise to a file.
+
+        Raises
+        ------
+        StorageError
+            FAISS could not write.
+        """
+        self.graph.write(path)
+        with path.open("ab") as file:
+            file.write(self._tail())
+
+    def _tail(self) -> bytes:
+        lists = b"" if self.lists is None else self.lists.to_bytes()
+        return lists + len(lists).to_bytes(_SIZE, "little")
+
+
+def _part(source: Path | bytes, start: int, size: int) -> bytes:
+    """Read some bytes of a file or of memory."""
+    if isinstance(source, bytes):
+        return source[start : start + size]
+    with source.open("rb") as file:
+        file.seek(start)
+        return file.read(size)
