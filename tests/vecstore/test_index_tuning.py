@@ -7,7 +7,9 @@ import pytest
 
 from vecstore.errors import DimensionMismatchError, InvalidArgumentError, NotFoundError
 from vecstore.indexes.blocks import Block
+from vecstore.indexes.exact import exact_search
 from vecstore.indexes.registry import get_index
+from vecstore.rows import RowSet
 from vecstore.tuning import auto, candidates
 from vecstore.tuning.candidates import ladder_of
 from vecstore.tuning.measure import Bench
@@ -212,6 +214,29 @@ def test_tuning_on_queries_off_the_corpus_asks_for_more():
         assert bench.recall(tuned).mean >= 0.93
         chosen.append(tuned.parameters["nprobe"])
     assert chosen[0] < chosen[1]
+
+
+def test_the_lists_of_a_graph_are_tuned_under_a_filter():
+    vectors = clustered(3000)
+    block = Block(row_ids=np.arange(3000), vectors=vectors)
+    index = get_index("hnsw").build(
+        [block], dim=DIM, metric="ip", parameters={"filter_lists": "always"}
+    )
+    queries = clustered(400, seed=9)
+    asked = Questions(vectors=queries, own=np.full(400, -1), origin="")
+    tuned = Bench([block], asked, metric="ip", k=10).tuned(index, 0.95)
+    mask = np.random.default_rng(8).random(3000) < 0.1
+    kept = Block(row_ids=block.row_ids, vectors=vectors, keep=mask)
+    worst = exact_search(queries, [kept], 10, metric="ip")[0][:, [-1]]
+
+    def recall(nprobe):
+        parameters = {"filtered": "lists", "filter_nprobe": nprobe}
+        allowed = RowSet.of_mask(mask)
+        scores, _ = tuned.search(queries, 10, allowed=allowed, parameters=parameters)
+        return (scores >= worst - 1e-5).mean()
+
+    assert index.parameters["filter_nprobe"] == 0
+    assert recall(tuned.parameters["filter_nprobe"]) >= 0.93
 
 
 def test_a_document_that_asks_is_no_answer_to_itself():

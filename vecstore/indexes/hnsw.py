@@ -104,7 +104,7 @@ class HnswIndex(Index[GraphBody]):
             when="search",
             minimum=0,
             maximum=MAX_LISTS,
-            summary="Of the coded lists, those looked at per filtered query; 0 chooses.",
+            summary="Of the coded lists, those looked at per filtered query; 0: a quarter.",
         ),
         ParameterSpec(
             name="filtered",
@@ -198,7 +198,7 @@ class HnswIndex(Index[GraphBody]):
 
     def _nprobe(self, settings: Mapping[str, ParameterValue]) -> int:
         """Return how many coded lists a search would look at without a filter."""
-        return int(settings["filter_nprobe"]) or math.ceil(2 * math.sqrt(self._body.nlist))
+        return int(settings["filter_nprobe"]) or math.ceil(self._body.nlist / 4)
 
 
 def widened_ef(ef_search: int, k: int, *, eligible: int, total: int) -> int:

@@ -9,10 +9,18 @@ from typing import final
 from vecstore.indexes.lists import settle_lists
 from vecstore.indexes.parameters import ParameterValue
 
-__all__ = ["BREAK_EVEN", "Candidate", "candidates", "expected_speedup", "ladder_of"]
+__all__ = [
+    "BREAK_EVEN",
+    "Candidate",
+    "candidates",
+    "expected_speedup",
+    "filter_ladder_of",
+    "ladder_of",
+]
 
-BREAK_EVEN = 3_000_000
-"""Rows times dimensions above which a graph answers a single query before a scan does."""
+BREAK_EVEN = 2_000_000
+"""Rows times dimensions from which a graph of recall 0.95 answers a single query before a scan
+does: between 4,000 and 8,000 rows of 384 dimensions (benchmarks/indexes.py --crossover)."""
 
 _EF = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048)
 _REFINE = (1, 2, 4, 6, 10, 16, 25, 40, 64, 100, 200)
@@ -99,3 +107,19 @@ def ladder_of(
     if "refine_factor" in parameters:
         ladder["refine_factor"] = _REFINE
     return ladder
+
+
+def filter_ladder_of(
+    parameters: Mapping[str, ParameterValue], rows: int
+) -> dict[str, tuple[ParameterValue, ...]]:
+    """Return the parameters that only filtered searches use, in the same way.
+
+    Parameters
+    ----------
+    rows : int
+        Of the index.
+    """
+    if "filter_nprobe" not in parameters:
+        return {}
+    nlist = int(settle_lists({"nlist": 0, "nprobe": 0}, rows)["nlist"])
+    return {"filter_nprobe": tuple(sorted({max(1, round(share * nlist)) for share in _SHARES}))}

@@ -16,15 +16,20 @@ from vecstore.indexes.blocks import Block, BlockMetric
 from vecstore.indexes.exact import exact_search
 from vecstore.indexes.originals import Originals
 from vecstore.indexes.parameters import ParameterValue
-from vecstore.tuning.candidates import ladder_of
+from vecstore.indexes.topk import merge_top_k
+from vecstore.rows import RowSet
+from vecstore.tuning.candidates import filter_ladder_of, ladder_of
 from vecstore.tuning.questions import Questions
 from vecstore_translators.evaluation import Interval, bootstrap_interval
 
 __all__ = ["Bench"]
 
 _SINGLES = 15
+# Filters are tuned for this share of rows, drawn at random.
+_FILTER = 0.1
+# A batch may be scanned where a single query goes to the lists: it is the lists that are tuned.
+_FILTERED = {"filtered": "lists"}
 _BATCHES = 3
-Parameters = Mapping[str, ParameterValue]
 
 
 @final
@@ -52,7 +57,7 @@ class Bench:
         self._k = k
         self._originals = Originals(blocks)
         scores, row_ids = exact_search(questions.vectors, blocks, k + 1, metric=metric)
-        self._worst = self._best(scores, row_ids, questions.own)[0][:, -1]
+        self._worst = best_of_others(scores, row_ids, questions.own, k)[:, -1]
         half = len(questions) // 2
         self._choosing, self._judging = slice(0, half), slice(half, None)
 
@@ -60,22 +65,20 @@ class Bench:
         """Return the index with the cheapest search parameters that reach the recall.
 
         One parameter after another is lowered as far as the recall holds, the others at what
-        was chosen for them, or at their most accurate. A standard error is kept in hand.
+        was chosen for them, or at their most accurate. A standard error is kept in hand. What
+        only filtered searches use is lowered likewise under a filter that leaves a tenth.
         """
-        ladder = ladder_of(index.kind, index.parameters)
-        chosen: dict[str, ParameterValue] = {name: steps[-1] for name, steps in ladder.items()}
-        for name, steps in ladder.items():
-            for value in steps:
-                found = self._recalls(index, self._choosing, {**chosen, name: value})
-                slack = float(found.std()) / math.sqrt(len(found))
-                if found.mean() - slack >= recall or value == steps[-1]:
-                    chosen[name] = value
-                    break
-        return index.tuned(chosen)
+        free = _Sample(index, self._questions, self._originals, self._worst, self._k)
+        chosen = free.lowest(ladder_of(index.kind, index.parameters), self._choosing, recall)
+        index = index.tuned(chosen)
+        ladder = filter_ladder_of(index.parameters, len(index))
+        if ladder and index.supports_filter:
+            index = index.tuned(self._filtered(index).lowest(ladder, self._choosing, recall))
+        return index
 
     def recall(self, index: Index[Any]) -> Interval:
         """Return the recall at k on the questions that chose nothing."""
-        return bootstrap_interval(self._recalls(index, self._judging, {}))
+        return bootstrap_interval(self._recalls(index, self._judging))
 
     def speedup(self, index: Index[Any]) -> dict[str, float]:
         """Return how many times as fast as exact search the index is, alone and in a batch.
@@ -96,31 +99,82 @@ class Bench:
             "batch": _ratio(exact, indexed, [queries] * _BATCHES),
         }
 
-    def _recalls(self, index: Index[Any], part: slice, parameters: Parameters) -> NDArray[Any]:
+    def _recalls(self, index: Index[Any], part: slice) -> NDArray[Any]:
+        sample = _Sample(index, self._questions, self._originals, self._worst, self._k)
+        return sample.recalls(part, {})
+
+    def _filtered(self, index: Index[Any]) -> _Sample:
+        """Return the same questions, asked of a random tenth of the rows."""
+        row_ids = index.row_ids
+        mask = np.random.default_rng(0).random(len(row_ids)) < _FILTER
+        allowed = RowSet.of(row_ids[mask])
+        scores, found = self._originals.rank_all(
+            self._questions.vectors, self._k + 1, allowed, self._metric
+        )
+        scores, found = merge_top_k(scores, found, self._k + 1)
+        worst = best_of_others(scores, found, self._questions.own, self._k)[:, -1]
+        return _Sample(index, self._questions, self._originals, worst, self._k, allowed)
+
+
+@final
+class _Sample:
+    """Questions asked of one index under one filter, with what exact search says of them."""
+
+    def __init__(
+        self,
+        index: Index[Any],
+        questions: Questions,
+        originals: Originals,
+        worst: NDArray[np.float32],
+        k: int,
+        allowed: RowSet | None = None,
+    ) -> None:
+        self._index = index
+        self._questions = questions
+        self._originals = originals
+        self._worst = worst
+        self._k = k
+        self._allowed = allowed
+
+    def lowest(
+        self, ladder: Mapping[str, Sequence[ParameterValue]], part: slice, recall: float
+    ) -> dict[str, ParameterValue]:
+        """Return each parameter's first step that holds the recall, a standard error in hand."""
+        chosen: dict[str, ParameterValue] = {name: steps[-1] for name, steps in ladder.items()}
+        for name, steps in ladder.items():
+            for value in steps:
+                found = self.recalls(part, {**chosen, name: value})
+                slack = float(found.std()) / math.sqrt(len(found))
+                if found.mean() - slack >= recall or value == steps[-1]:
+                    chosen[name] = value
+                    break
+        return chosen
+
+    def recalls(self, part: slice, parameters: Mapping[str, ParameterValue]) -> NDArray[Any]:
         """Return each question's share of the places held by a row as good as the true k-th."""
         own = self._questions.own[part]
         extra = int((own >= 0).any())  # the asking document takes one place
-        answer = index.search(
+        scores, row_ids = self._index.search(
             self._questions.vectors[part],
             self._k + extra,
-            parameters=parameters,
+            allowed=self._allowed,
+            parameters={**_FILTERED, **parameters} if self._allowed is not None else parameters,
             originals=self._originals,
         )
-        scores, _ = self._best(*answer, own)
+        scores = best_of_others(scores, row_ids, own, self._k)
         worst = self._worst[part, None]
         good = (scores >= worst - 1e-5 * np.maximum(1, np.abs(worst))) & np.isfinite(scores)
-        wanted = np.isfinite(worst[:, 0])
-        shares = good.sum(axis=1) / self._k
-        return np.where(wanted, np.minimum(shares, 1.0), 1.0)
+        shares = np.minimum(good.sum(axis=1) / self._k, 1.0)
+        return np.where(np.isfinite(worst[:, 0]), shares, 1.0)
 
-    def _best(
-        self, scores: NDArray[np.float32], row_ids: NDArray[np.int64], own: NDArray[np.int64]
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Leave out the asking document and keep the k best of the rest."""
-        asking = (row_ids == own[:, None]) & (row_ids >= 0)
-        order = np.argsort(asking, axis=1, kind="stable")[:, : self._k]
-        found = np.where(asking, np.float32(-np.inf), scores)
-        return np.take_along_axis(found, order, axis=1), np.take_along_axis(row_ids, order, axis=1)
+
+def best_of_others(
+    scores: NDArray[np.float32], row_ids: NDArray[np.int64], own: NDArray[np.int64], k: int
+) -> NDArray[np.float32]:
+    """Return the k best scores, the asking document left out."""
+    asking = (row_ids == own[:, None]) & (row_ids >= 0)
+    order = np.argsort(asking, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(np.where(asking, np.float32(-np.inf), scores), order, axis=1)
 
 
 def _ratio(
