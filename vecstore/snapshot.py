@@ -7,6 +7,7 @@ are immutable and thread-safe; segments are shared between the snapshots of a co
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ from vecstore.storage.items import ItemSegment
 from vecstore.storage.vectors import VectorSegment, read_vectors
 
 __all__ = ["LiveVectors", "Snapshot"]
+
+_KEPT_FILTERS = 32
 
 
 @final
@@ -70,6 +73,7 @@ class Snapshot:
         self.cache = cache
         self._lock = threading.RLock()
         self._vectors: dict[str, tuple[LiveVectors, ...]] = {}
+        self._matching: dict[str, RowSet] = {}
         self._native: dict[str, RowSet] = {}
         self._item_files = ItemFiles((f for f in state.files if f.kind == "items"), self._items)
 
@@ -211,14 +215,28 @@ class Snapshot:
     def matching(self, where: Where) -> RowSet:
         """Return the live rows for which a filter is true.
 
+        The snapshot never changes, so the answers to its latest filters are kept: searches that
+        share a filter pay for evaluating it once.
+
         Raises
         ------
         InvalidFilterError
             The filter is not a predicate over this collection's columns.
         """
+        key = _filter_key(where)
+        with self._lock:
+            known = None if key is None else self._matching.get(key)
+        if known is not None:
+            return known
         predicate = parse_where(where, self.state.schema)
         tables = self.whole_columns(["row_id", *sorted(predicate.columns)])
-        return RowSet.of(select_rows(tables, predicate)) & self.live if tables else RowSet.of([])
+        rows = RowSet.of(select_rows(tables, predicate)) & self.live if tables else RowSet.of([])
+        if key is not None:
+            with self._lock:
+                while len(self._matching) >= _KEPT_FILTERS:
+                    del self._matching[next(iter(self._matching))]
+                self._matching[key] = rows
+        return rows
 
     def whole_columns(self, columns: Sequence[str]) -> list[pa.Table]:
         """Return whole columns, dead rows included, as one table for each item file."""
@@ -282,6 +300,14 @@ class Snapshot:
                 LiveVectors(record=file, segment=segment, keep=None if keep.all() else keep)
             )
         return opened
+
+
+def _filter_key(where: Where) -> str | None:
+    """Return what tells a filter from others; None if it holds values that JSON has no word for."""
+    try:
+        return json.dumps(where, sort_keys=True)
+    except (TypeError, ValueError):
+        return None
 
 
 def vector_labels(record: SpaceRecord) -> dict[str, str]:

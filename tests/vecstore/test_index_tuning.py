@@ -8,6 +8,7 @@ import pytest
 from vecstore.errors import DimensionMismatchError, InvalidArgumentError, NotFoundError
 from vecstore.indexes.blocks import Block
 from vecstore.indexes.exact import exact_search
+from vecstore.indexes.originals import Originals
 from vecstore.indexes.registry import get_index
 from vecstore.rows import RowSet
 from vecstore.tuning import auto, candidates
@@ -261,3 +262,17 @@ def test_what_is_expected_of_an_index_is_no_gain_below_the_break_even():
     rows = candidates.BREAK_EVEN // 384
     assert candidates.expected_speedup(rows, 384) == pytest.approx(1, abs=0.01)
     assert auto.checked_target("hnsw", None, None, None) is None
+
+
+def test_what_was_tuned_in_batches_holds_for_single_queries():
+    vectors = clustered(3000)
+    block = Block(row_ids=np.arange(3000), vectors=vectors)
+    queries = clustered(200, seed=9)
+    asked = Questions(vectors=queries, own=np.full(200, -1), origin="")
+    bench = Bench([block], asked, metric="ip", k=10)
+    originals = Originals([block])
+    for kind in ("ivf_pq", "ivf_rabitq", "binary"):
+        tuned = bench.tuned(get_index(kind).build([block], dim=DIM, metric="ip"), 0.9)
+        batch = tuned.search(queries, 10, originals=originals)[1]
+        alone = [tuned.search(query[None], 10, originals=originals)[1][0] for query in queries]
+        assert np.mean(batch == np.stack(alone)) > 0.98

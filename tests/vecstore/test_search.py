@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import vecstore
+from vecstore import snapshot
 from vecstore.errors import InvalidArgumentError
 from vecstore.testing.stores import CollectionModel, check_search
 
@@ -257,3 +258,24 @@ def test_nothing_to_find_is_an_empty_answer(store):
     assert docs.search(np.empty((0, 2)), k=4).scores.shape == (0, 4)
     docs.delete(["a"])
     assert list(docs.search([1, 0])) == []
+
+
+def test_a_filter_is_evaluated_once_for_a_version_and_anew_for_the_next(store, monkeypatch):
+    docs = store.create_collection("docs")
+    docs.create_space("v", dim=2)
+    docs.upsert(ids=["a", "b", "c"], vectors=[[3, 1], [1, 3], [1, 0]], metadata={"n": [1, 2, 3]})
+    asked = []
+    select = snapshot.select_rows
+    monkeypatch.setattr(snapshot, "select_rows", lambda *a: asked.append(a) or select(*a))
+    for _ in range(3):
+        assert docs.search([1, 0], where="n > 1").ids == ["c", "b"]
+        assert docs.search([1, 0], where={"n": 1}).ids == ["a"]
+        assert docs.search([1, 0], where={"id": "1"}).ids == []
+    assert len(asked) == 3
+    docs.upsert(ids=["d"], vectors=[[1, 0]], metadata={"n": [4]})
+    assert set(docs.search([1, 0], where="n > 1").ids) == {"b", "c", "d"}
+    docs.delete(ids=["c"])
+    assert set(docs.search([1, 0], where="n > 1").ids) == {"b", "d"}
+    for number in range(40):
+        docs.count(where=f"n > {number}")
+    assert docs.count(where="n > 1") == 2

@@ -188,7 +188,10 @@ class Index(ABC, Generic[BodyT]):
         if self.exact_scores or originals is None:
             return merge_top_k(*self._search(rows, places, allowed, eligible, settings), k)
         depth = min(eligible, places * int(settings["refine_factor"]))
-        if eligible <= max(SCORE_ALL * depth, self._scan_limit(len(rows), settings)):
+        # Only under a filter: an unfiltered search takes one way, alone as in the batches by which
+        # it is tuned.
+        limit = self._scan_limit(len(rows), settings) if eligible < len(self) else 0
+        if eligible <= max(SCORE_ALL * depth, limit):
             members = self._members if allowed is None else allowed & self._members
             return merge_top_k(*originals.rank_all(rows, k, members, self.metric), k)
         _, row_ids = self._search(rows, depth, allowed, eligible, settings)

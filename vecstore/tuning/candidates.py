@@ -99,13 +99,13 @@ def ladder_of(
         Those of the built index: they bound what can be asked of it.
     """
     ladder: dict[str, tuple[ParameterValue, ...]] = {}
+    if "refine_factor" in parameters:
+        ladder["refine_factor"] = _REFINE
     if "ef_search" in parameters:
         ladder["ef_search"] = _EF
     if "nprobe" in parameters:
         nlist = int(parameters.get("nlist", 1024))
         ladder["nprobe"] = tuple(sorted({max(1, round(share * nlist)) for share in _SHARES}))
-    if "refine_factor" in parameters:
-        ladder["refine_factor"] = _REFINE
     return ladder
 
 

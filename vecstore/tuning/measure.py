@@ -139,13 +139,18 @@ class _Sample:
     def lowest(
         self, ladder: Mapping[str, Sequence[ParameterValue]], part: slice, recall: float
     ) -> dict[str, ParameterValue]:
-        """Return each parameter's first step that holds the recall, a standard error in hand."""
+        """Return each parameter's first step that holds the recall, a standard error in hand.
+
+        All but the last aim half way to 1, or nothing would be left for the last to lose.
+        """
         chosen: dict[str, ParameterValue] = {name: steps[-1] for name, steps in ladder.items()}
+        last = next(reversed(list(ladder)), None)
         for name, steps in ladder.items():
+            goal = recall if name == last else (1 + recall) / 2
             for value in steps:
                 found = self.recalls(part, {**chosen, name: value})
                 slack = float(found.std()) / math.sqrt(len(found))
-                if found.mean() - slack >= recall or value == steps[-1]:
+                if found.mean() - slack >= goal or value == steps[-1]:
                     chosen[name] = value
                     break
         return chosen
