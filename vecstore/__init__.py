@@ -10,6 +10,7 @@ from vecstore.collection import Collection
 from vecstore.encoding import Encoder
 from vecstore.errors import VecstoreError
 from vecstore.fitting import TranslatorReport
+from vecstore.guards import SuspiciousVectorsWarning
 from vecstore.hits import Hit, Hits, Provenance, SearchResult
 from vecstore.reading import CollectionVersion, Item
 from vecstore.search.plan import Plan
@@ -32,6 +33,7 @@ __all__ = [
     "SearchResult",
     "Space",
     "Store",
+    "SuspiciousVectorsWarning",
     "TranslatorReport",
     "UpgradeAssessment",
     "VecstoreError",

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.catalog import SpaceRecord
-from vecstore.errors import VecstoreError
+from vecstore.errors import SpaceMismatchError, VecstoreError
 from vecstore.snapshot import Snapshot
 from vecstore.writes import Writer
 
@@ -56,6 +56,7 @@ class CoverageWriter:
         self._hurried = 0
         self._added = self._done = 0
         self._failure: VecstoreError | None = None
+        self._refusal: SpaceMismatchError | None = None
 
     def add(
         self, record: SpaceRecord, row_ids: NDArray[np.int64], vectors: NDArray[np.float32]
@@ -77,7 +78,22 @@ class CoverageWriter:
         ------
         StorageError, CommitConflictError
             It could not be committed. The vectors are kept for another try.
+        SpaceMismatchError
+            Vectors were those of another space, now or earlier, and are given up.
         """
+        self._wait()
+        with self._changed:
+            refusal, self._refusal = self._refusal, None
+        if refusal is not None:
+            raise refusal
+
+    def settle(self) -> None:
+        """Flush for somebody who only reads: a disk that refuses is not their concern."""
+        with suppress(VecstoreError):
+            self._wait()
+
+    def _wait(self) -> None:
+        """Return when what waits is committed; raise if it cannot be."""
         with self._changed:
             if not self._waiting and self._thread is None:
                 return
@@ -90,11 +106,6 @@ class CoverageWriter:
             failure = self._failure
         if failure is not None:
             raise failure
-
-    def settle(self) -> None:
-        """Flush for somebody who only reads: a disk that refuses is not their concern."""
-        with suppress(VecstoreError):
-            self.flush()
 
     def _start(self) -> None:
         """Start the thread unless it runs; the caller holds the lock."""
@@ -142,7 +153,12 @@ class CoverageWriter:
             space_id, record = records.popitem()
             parts = [part for part in batch if part[0].id == space_id]
             row_ids = np.concatenate([rows for _, rows, _ in parts])
-            self._write(record, row_ids, np.concatenate([vectors for _, _, vectors in parts]))
+            try:
+                self._write(record, row_ids, np.concatenate([vectors for _, _, vectors in parts]))
+            except SpaceMismatchError as error:
+                # No later try would be accepted.
+                _log.warning("cascade vectors are given up: %s", error)
+                self._refusal = error
             self._settled(record, row_ids)
             batch[:] = [part for part in batch if part[0].id != space_id]
 
@@ -165,4 +181,5 @@ def commit_coverage(
         vectors=record.space.prepare(vectors),
         rows_of=rows_of,
         on_existing="skip",
+        tell=_log.warning,
     )

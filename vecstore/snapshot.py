@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, final
@@ -143,8 +143,12 @@ class Snapshot:
         """Return the mapped vector files of a space with the mask of their live rows."""
         with self._lock:
             if space not in self._vectors:
-                self._vectors[space] = tuple(self._open_vectors(self.space(space)))
+                self._vectors[space] = tuple(self._open_vectors(self.space(space), None))
             return self._vectors[space]
+
+    def vectors_in(self, space: str, file_ids: Set[str]) -> tuple[LiveVectors, ...]:
+        """Return some of the vector files of a space as :meth:`vectors` does; opens no others."""
+        return tuple(self._open_vectors(self.space(space), file_ids))
 
     def gather(self, space: str, row_ids: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the native vectors of rows that have one.
@@ -279,14 +283,14 @@ class Snapshot:
         known = {"row_id": pa.field("row_id", pa.int64())} | {f.name: f for f in self.state.schema}
         return pa.schema([known[name] for name in columns])
 
-    def _open_vectors(self, record: SpaceRecord) -> list[LiveVectors]:
+    def _open_vectors(self, record: SpaceRecord, file_ids: Set[str] | None) -> list[LiveVectors]:
         space = record.space
         files = [f for f in self.state.files if f.space_id == record.id]
         replaced = Deletes.of(self.deletes_of(f) for f in files if f.kind == "deletes")
         labels = vector_labels(record)
         opened = []
         for file in files:
-            if file.kind != "vectors":
+            if file.kind != "vectors" or (file_ids is not None and file.id not in file_ids):
                 continue
             segment = self.cache.get(
                 file.id,

@@ -27,6 +27,7 @@ from vecstore.errors import (
 )
 from vecstore.files import FileWriter
 from vecstore.filters import Where
+from vecstore.guards import Guard, Guarding
 from vecstore.ids import Ids, as_ids
 from vecstore.inputs import Rows
 from vecstore.metadata import widen
@@ -83,11 +84,13 @@ class Writer:
         root: DataRoot,
         collection: CollectionRecord,
         latest: Callable[[], Snapshot],
+        guard: Guard,
     ) -> None:
         self._catalog = catalog
         self.files = FileWriter(root, collection)
         self._collection = collection
         self._latest = latest
+        self._guard = guard
 
     def commit(self, build: Callable[[Snapshot], Changes | None]) -> int:
         """Commit what ``build`` makes of the newest snapshot; build again after a conflict.
@@ -112,17 +115,22 @@ class Writer:
                 return version
         raise AssertionError("unreachable")
 
-    def upsert(self, rows: Rows, checkpoint: Checkpoint | None) -> WriteResult:
+    def upsert(
+        self, rows: Rows, checkpoint: Checkpoint | None, *, guard: Guarding = "refuse"
+    ) -> WriteResult:
         """Write new revisions of items with their vectors, replacing those that live."""
         if not len(rows):
             return self._nothing(checkpoint)
+        latest = self._latest()
+        spaces = [_unchanged(latest, space) for space in rows.spaces.values()]
+        for record in spaces:
+            self._guard.check(latest, record, rows.vectors[record.space.name], guarding=guard)
         first = self._catalog.reserve_row_ids(self._collection.id, len(rows))
         row_ids = np.arange(first, first + len(rows), dtype=np.int64)
         table = pa.table({"row_id": pa.array(row_ids), "id": rows.ids, "document": rows.documents})
         for field, column in zip(rows.metadata.schema, rows.metadata.columns, strict=True):
             table = table.append_column(field, column)
         files = [self.files.items(table)]
-        spaces = [_unchanged(self._latest(), space) for space in rows.spaces.values()]
         for record in spaces:
             name = record.space.name
             own = row_ids[rows.positions[name]] if name in rows.positions else row_ids
@@ -157,8 +165,13 @@ class Writer:
         rows_of: Callable[[Snapshot], NDArray[np.int64]],
         on_existing: OnExisting,
         checkpoint: Checkpoint | None = None,
+        guard: Guarding = "refuse",
+        tell: Callable[[str], object] | None = None,
     ) -> WriteResult:
-        """Attach vectors to the rows that ``rows_of`` finds; rows below 0 are left out."""
+        """Attach vectors to the rows that ``rows_of`` finds; rows below 0 are left out.
+
+        What the guard finds odd goes to ``tell``, or is a warning.
+        """
         if on_existing not in get_args(OnExisting):
             raise InvalidArgumentError(
                 f"expected on_existing to be one of {', '.join(get_args(OnExisting))}, "
@@ -189,7 +202,11 @@ class Writer:
                 # After a conflict the file is still right unless the ids mean other rows now.
                 rows = row_ids[chosen]
                 if not written or written[0] != record.id or not np.array_equal(written[1], rows):
-                    written = (record.id, rows, self.files.vectors(record, rows, vectors[chosen]))
+                    new = vectors[chosen]
+                    self._guard.check(
+                        snapshot, record, new, guarding=guard, row_ids=rows, tell=tell
+                    )
+                    written = (record.id, rows, self.files.vectors(record, rows, new))
                 files = [written[2]]
             elif checkpoint is None:
                 return None

@@ -15,6 +15,7 @@ from vecstore.encoders import Encoders
 from vecstore.encoding import Encoder
 from vecstore.errors import InvalidArgumentError
 from vecstore.filters import Where
+from vecstore.guards import Guard, Guarding, Signatures
 from vecstore.hits import SearchResult
 from vecstore.ids import Ids
 from vecstore.inputs import Documents, Vectors, checked_rows, require_space, with_embedded
@@ -64,7 +65,8 @@ class Writable(Readable):
         self._demand = DemandCounter(
             catalog.demand, record.id, live=lambda: self._latest.refresh().snapshot.live
         )
-        self._writer = Writer(catalog, root, record, lambda: self._latest.refresh().snapshot)
+        guard = Guard(Signatures(root, f"data/{record.directory}/signatures"))
+        self._writer = Writer(catalog, root, record, lambda: self._latest.refresh().snapshot, guard)
 
     def latest(self) -> CollectionVersion:
         """Return the newest version; it stays as it is while others commit."""
@@ -151,6 +153,7 @@ class Writable(Readable):
         documents: Documents | None = None,
         metadata: Metadata | None = None,
         checkpoint: Checkpoint | None = None,
+        guard: Guarding = "refuse",
     ) -> WriteResult:
         """Insert items, replacing whole those whose id exists, in one commit.
 
@@ -173,6 +176,10 @@ class Writable(Readable):
             New columns are added to the collection, existing ones keep their type.
         checkpoint : Checkpoint, optional
             State of the job that these rows belong to, committed with them.
+        guard : {"refuse", "warn", "off"}
+            What to do with vectors that look like those of another space of the same dimension:
+            refuse those that surely are, and issue a SuspiciousVectorsWarning for what is odd;
+            only warn; or not look.
 
         Raises
         ------
@@ -181,7 +188,8 @@ class Writable(Readable):
         DimensionMismatchError, NonFiniteError, InvalidVectorsError
             The vectors do not fit the space.
         SpaceMismatchError
-            ``space`` is a Space with another fingerprint than the stored one.
+            ``space`` is a Space with another fingerprint than the stored one, or the vectors
+            are those of another space.
         UnpairedRowsError
             Arguments differ in their number of rows.
         InvalidMetadataError
@@ -200,7 +208,7 @@ class Writable(Readable):
         )
         if vectors is None and documents is not None:
             rows = with_embedded(rows, snapshot, space, self._encoders)
-        return self._writer.upsert(rows, checkpoint)
+        return self._writer.upsert(rows, checkpoint, guard=guard)
 
     def add_vectors(
         self,
@@ -210,6 +218,7 @@ class Writable(Readable):
         space: str | Space | None = None,
         on_existing: OnExisting = "error",
         checkpoint: Checkpoint | None = None,
+        guard: Guarding = "refuse",
     ) -> WriteResult:
         """Attach vectors in a space to existing items; touches nothing else.
 
@@ -221,6 +230,8 @@ class Writable(Readable):
         space : str or Space
         on_existing : {"error", "skip", "replace"}
             What to do with items that have a vector in the space.
+        guard : {"refuse", "warn", "off"}
+            As in :meth:`upsert`; also compares with the items' own vectors in other spaces.
 
         Raises
         ------
@@ -228,6 +239,8 @@ class Writable(Readable):
             An id has no item. Nothing is written.
         AlreadyExistsError
             An item has a vector in the space, under ``on_existing="error"``.
+        SpaceMismatchError
+            The vectors are those of another space.
         """
         rows = checked_rows(self.latest().snapshot, ids=ids, vectors=vectors, space=space)
         if len(rows.vectors) != 1:
@@ -241,6 +254,7 @@ class Writable(Readable):
             rows_of=rows_of_ids(rows.ids),
             on_existing=on_existing,
             checkpoint=checkpoint,
+            guard=guard,
         )
 
     def delete(self, ids: Ids | None = None, *, where: Where | None = None) -> WriteResult:

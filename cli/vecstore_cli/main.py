@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Any, final
 
 import click
 
-from vecstore import VecstoreError, __version__
+from vecstore import SuspiciousVectorsWarning, VecstoreError, __version__
 from vecstore_cli.commands.backfill import backfill
 from vecstore_cli.commands.collection import collection
 from vecstore_cli.commands.demo import demo
@@ -48,7 +49,10 @@ class _Application(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with warnings.catch_warnings():
+                warnings.simplefilter("always", SuspiciousVectorsWarning)
+                warnings.showwarning = _show_warning
+                return super().invoke(ctx)
         except VecstoreError as error:
             click.echo(f"Error: {error}", err=True)
             ctx.exit(exit_code(error))
@@ -56,6 +60,11 @@ class _Application(click.Group):
             # What is still buffered would fail again when the interpreter flushes at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             ctx.exit(BROKEN_PIPE)
+
+
+def _show_warning(message: Warning | str, *_where: Any, **_more: Any) -> None:
+    """Show a warning as one line, as errors are shown."""
+    click.echo(f"Warning: {message}", err=True)
 
 
 @click.group(

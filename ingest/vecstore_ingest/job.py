@@ -14,7 +14,13 @@ from pathlib import Path
 from typing import Literal, final, get_args
 
 from vecstore import Collection
-from vecstore.errors import EncoderError, IngestError, InvalidArgumentError
+from vecstore.errors import (
+    EncoderError,
+    IngestError,
+    InvalidArgumentError,
+    SpaceMismatchError,
+)
+from vecstore.guards import Guarding
 from vecstore_ingest.feed import Feed
 from vecstore_ingest.formats import open_reader, with_format
 from vecstore_ingest.formats.reader import START, Position, Reader, Source
@@ -80,6 +86,7 @@ def ingest(
     rejects: str | PathLike[str] | None = None,
     progress: Callable[[IngestProgress], None] | None = None,
     resume: bool = True,
+    guard: Guarding = "refuse",
 ) -> IngestReport:
     """Read files into a collection, in batches that are committed one by one.
 
@@ -118,6 +125,10 @@ def ingest(
         Called with an :class:`IngestProgress` after each batch.
     resume : bool
         If false, forget an interrupted run of this job and begin anew.
+    guard : {"refuse", "warn", "off"}
+        What to do with a batch that looks like vectors of another space: as in
+        :meth:`vecstore.Collection.upsert`. No part of what the job is, so that a job that was
+        refused goes on when it is run again with another guard.
 
     Returns
     -------
@@ -132,6 +143,8 @@ def ingest(
         An option is outside its domain.
     EncoderError
         The encoder of the space failed; the job can go on later.
+    SpaceMismatchError
+        A batch holds vectors of another space.
     """
     many = [sources] if isinstance(sources, (str, PathLike, Source)) else list(sources)
     files = [with_format(_as_source(source, format)) for source in many]
@@ -142,6 +155,7 @@ def ingest(
         on_error=on_error,
         on_existing=on_existing,
         rejects=rejects,
+        guard=guard,
     )
     mapping = mapping or ColumnMapping()
     name = job_name(
@@ -176,6 +190,7 @@ def ingest(
         on_existing=on_existing,
         skip=on_error == "skip",
         space=space,
+        guard=guard,
     )
     report = _Job(files, feed, settler, progress).run()
     collection.clear_checkpoint(name)
@@ -196,6 +211,7 @@ def _check_options(
     on_error: str,
     on_existing: str,
     rejects: object,
+    guard: str,
 ) -> None:
     """Refuse options that make no job."""
     if not files:
@@ -204,6 +220,7 @@ def _check_options(
         (mode, get_args(Mode), "mode"),
         (on_error, get_args(OnError), "on_error"),
         (on_existing, get_args(OnExisting), "on_existing"),
+        (guard, get_args(Guarding), "guard"),
     ):
         if value not in options:
             raise InvalidArgumentError(
@@ -268,6 +285,11 @@ class _Job:
             written = self._settler.state.written
             raise EncoderError(
                 f"{error}. {written} rows of this job are committed; run it again to go on"
+            ) from error
+        except SpaceMismatchError as error:
+            written = self._settler.state.written
+            raise SpaceMismatchError(
+                f"{error}. {written} rows of this job are committed"
             ) from error
         finally:
             self._settler.close()

@@ -24,6 +24,7 @@ from vecstore.errors import (
     NotFoundError,
     UnsupportedOperationError,
 )
+from vecstore.guards import Guarding
 from vecstore_ingest.formats.reader import BadRow, Chunk, Reader
 from vecstore_ingest.prepare import Prepared
 from vecstore_ingest.rejects import Rejects
@@ -60,6 +61,8 @@ class Settler:
         Go on after a bad row; otherwise it ends the job.
     space : str or None
         Whose encoder embeds documents that come without vectors; by default the newest one's.
+    guard : {"refuse", "warn", "off"}
+        Passed on to the store with every batch.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class Settler:
         on_existing: OnExisting,
         skip: bool,
         space: str | None,
+        guard: Guarding = "refuse",
     ) -> None:
         self._collection = collection
         self._job = job
@@ -80,6 +84,7 @@ class Settler:
         self._on_existing = on_existing
         self._skip = skip
         self._space = space
+        self._guard = guard
         self._pending: list[BadRow] = []
         path = state.rejects_path
         self._rejects = Rejects(None if path is None else Path(path), state.rejects)
@@ -202,6 +207,7 @@ class Settler:
                 space=space,
                 on_existing=self._on_existing,
                 checkpoint=checkpoint,
+                guard=self._guard,
             )
             return
         # Rows without a vector in some space are upserted apart. If the job is killed between
@@ -222,6 +228,7 @@ class Settler:
                 documents=None if texts is None else texts.take(taken),
                 metadata=None if table is None else table.take(taken),
                 checkpoint=checkpoint if number == max(len(groups), 1) - 1 else None,
+                guard=self._guard,
             )
 
 

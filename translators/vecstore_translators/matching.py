@@ -20,27 +20,40 @@ from vecstore_translators.errors import InvalidArgumentError
 from vecstore_translators.signature import SpaceSignature
 from vecstore_translators.validation import Vectors, as_vectors
 
-__all__ = ["MIN_CERTAIN", "BatchMatch", "Contrast", "Finding", "match_batch", "recognise"]
+__all__ = [
+    "MIN_CERTAIN",
+    "SAMPLE",
+    "STRUCTURED",
+    "BatchMatch",
+    "Contrast",
+    "Finding",
+    "match_batch",
+    "recognise",
+]
 
 Finding: TypeAlias = Literal["fits", "rescaled", "drifted", "resembles", "mixed", "belongs"]
 
 MIN_CERTAIN = 10
 """Vectors from which on a batch can be said to belong to another space."""
 
+SAMPLE = 128
+"""Vectors of a batch that are looked at."""
+
+STRUCTURED = 0.2
+"""Structure from which on a signature has something to recognise vectors by."""
+
 _GRAVITY: tuple[Finding, ...] = ("fits", "resembles", "mixed", "belongs")
-_SAMPLE = 128
-# A batch that fits its own space this well is no other's: nothing else need be computed. Vectors
-# of a stranger lie 2.5 and more away even from a signature of a hundred vectors.
-_AT_HOME = 0.5
 # Nats per component between two spaces' vectors. Measured: below 1 within a basis, above 2.5
 # between models; see docs/design/0011-guards.md.
 _STRANGERS = 1.5
 # Where between the vectors of two spaces the border lies; the rest is left for other domains.
 _BORDER = 2 / 3
+# How far below the other's own vectors one may fit it, in shares of the gap. Another domain of
+# the other model stays within, a third model does not.
+_REACH = 0.5
 _MOST = 0.5
 _SOME = 0.05
 _FEW_ROWS = 3
-_STRUCTURED = 0.2
 _LENGTHS = 5.0
 
 
@@ -53,7 +66,9 @@ class Contrast:
     ----------
     own, other : SpaceSignature
     border : float
-        A vector beyond it lies with the other space.
+        A vector whose difference lies beyond it lies with the other space,
+    floor : float
+        if the other's density is at least this; below, it fits neither.
     gap : float
         Between the means of the two spaces' vectors, nats per component; below zero if
         they cannot be told apart.
@@ -64,6 +79,7 @@ class Contrast:
     own: SpaceSignature
     other: SpaceSignature
     border: float
+    floor: float
     gap: float
     separation: float
 
@@ -88,14 +104,20 @@ class Contrast:
             own=own,
             other=other,
             border=float(ours.mean()) + _BORDER * gap,
+            floor=float(other.held_out_density.mean()) - _REACH * gap,
             gap=gap,
             separation=float(below.mean() / len(ours)),
         )
 
     @property
+    def distant(self) -> bool:
+        """Whether the spaces lie farther apart, on average, than relatives do."""
+        return self.gap >= _STRANGERS
+
+    @property
     def strangers(self) -> bool:
-        """Whether the spaces lie farther apart than a change of domain carries vectors."""
-        return self.gap >= _STRANGERS and self.separation > 0.99
+        """Whether they are distant, and hardly a vector of one could be the other's."""
+        return self.distant and self.separation > 0.99
 
     def beyond(self, vectors: ArrayLike) -> NDArray[np.bool_]:
         """Return which vectors lie with the other space, ndarray of shape (n,), bool.
@@ -105,8 +127,12 @@ class Contrast:
         DimensionMismatchError, InvalidVectorsError, NonFiniteError
         """
         rows = self.own.directions(vectors)
-        other, own = self.other.density_of_directions(rows), self.own.density_of_directions(rows)
-        return np.asarray(other - own > self.border)
+        own, other = self.own.density_of_directions(rows), self.other.density_of_directions(rows)
+        return self.crosses(own, other)
+
+    def crosses(self, own: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Return what :meth:`beyond` does, of vectors whose log densities are known."""
+        return np.asarray((other - own > self.border) & (other > self.floor))
 
 
 @final
@@ -175,7 +201,8 @@ def match_batch(
     Notes
     -----
     A row lies with the other space where log p_other - log p_own is two thirds of the way from
-    the mean over held-out own vectors to that over the other's. Drift is a lack of fit of more
+    the mean over held-out own vectors to that over the other's, and log p_other no farther below
+    what is usual there than half of that way. Drift is a lack of fit of more
     than 2 + 4 / sqrt(m) + 10 / sqrt(n) standard deviations of single vectors, for m vectors and
     a signature of n: two because the topics of one batch go together, the other terms because
     batch and signature are samples.
@@ -196,13 +223,10 @@ def match_batch(
     rows = own.directions(batch)
     density = own.density_of_directions(rows)
     drift = own.lack_of_fit(density)
-    if drift > _AT_HOME:
-        found = [
-            _compare(name, rows, density, contrast, drift) for name, contrast in contrasts.items()
-        ]
-        gravest = max(found, key=_gravity, default=None)
-        if gravest is not None and gravest.finding != "fits":
-            return gravest
+    found = [_compare(name, rows, density, each, drift) for name, each in contrasts.items()]
+    gravest = max(found, key=_gravity, default=None)
+    if gravest is not None and gravest.finding != "fits":
+        return gravest
     if drift > _limit(len(batch), own.n):
         return BatchMatch(finding="drifted", drift=drift, n=len(batch))
     finding: Finding = "rescaled" if _rescaled(batch, own) else "fits"
@@ -237,7 +261,7 @@ def recognise(
     found = BatchMatch(finding="fits", n=len(batch))
     nearest = np.inf
     for name, other in others.items():
-        if len(batch) < MIN_CERTAIN or other.structure < _STRUCTURED:
+        if len(batch) < MIN_CERTAIN or other.structure < STRUCTURED:
             continue
         lack = other.lack_of_fit(other.log_density(batch))
         if abs(lack) < min(_limit(len(batch), other.n) - 1, nearest):
@@ -253,8 +277,8 @@ def _sampled(vectors: ArrayLike, seed: int) -> Vectors:
     batch = as_vectors(vectors, finite=False)
     if not len(batch):
         raise InvalidArgumentError("vectors: expected at least one vector to match, got none")
-    if len(batch) > _SAMPLE:
-        batch = batch[np.random.default_rng(seed).choice(len(batch), _SAMPLE, replace=False)]
+    if len(batch) > SAMPLE:
+        batch = batch[np.random.default_rng(seed).choice(len(batch), SAMPLE, replace=False)]
     return batch
 
 
@@ -267,7 +291,7 @@ def _compare(
 ) -> BatchMatch:
     """Hold a batch against one other space."""
     other = contrast.other.density_of_directions(rows)
-    beyond = other - density > contrast.border
+    beyond = contrast.crosses(density, other)
     share, n = float(beyond.mean()), len(rows)
     other_drift = contrast.other.lack_of_fit(other)
     finding: Finding = "fits"
@@ -275,7 +299,9 @@ def _compare(
         if share > _MOST:
             finding = "belongs" if n >= MIN_CERTAIN else "resembles"
         elif share >= _SOME and np.count_nonzero(beyond) >= _FEW_ROWS:
-            finding = "mixed"
+            # Of a third model, a few vectors may cross; then the rest is at home nowhere.
+            rest = contrast.own.lack_of_fit(density[~beyond])
+            finding = "mixed" if rest < _limit(n, contrast.own.n) else "fits"
     elif share > _MOST and n >= MIN_CERTAIN and contrast.separation > 0.95:
         # Another domain moves vectors across this border too, but then they fit neither space.
         near = other_drift < _limit(n, contrast.other.n) - 1

@@ -12,7 +12,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vecstore_translators.errors import TooFewPairsError
+from vecstore_translators.errors import TooFewPairsError, UnpairedRowsError
 from vecstore_translators.validation import Vectors, as_vectors, unit_rows
 
 __all__ = ["MIN_ROWS", "SpaceSignature"]
@@ -23,8 +23,8 @@ MIN_ROWS = 32
 # More components tell models no better apart and cost their square; measured in
 # docs/design/0011-guards.md.
 _MAX_COMPONENTS = 256
-_FOLDS = 4
-_CALIBRATION = 512
+_CALIBRATION = 256
+_LEAST_HELD_OUT = 6
 # In units of the variance of a unit vector's component: keeps every covariance invertible, and
 # what rounding to half precision does far below notice.
 _LEAST_VARIANCE = 1e-6
@@ -49,16 +49,16 @@ class SpaceSignature:
     log_determinant : float
         Of the covariance.
     held_out : ndarray of shape (h, c), float32
-        Directions of at most 512 of the vectors, for calibration.
+        Directions of at most 256 vectors that it was not learned from, for calibration.
     held_out_density : ndarray of shape (h,), float32
-        Their log density under a fit that left them out.
+        Their log density.
     structure : float
         How much better held-out vectors fit this signature than directions without any
         preference would be fitted, in nats per component; about 0 for random vectors.
     length, length_spread : float
         Median of log length, and the standard deviation of it.
     n : int
-        Vectors it was fitted on.
+        Vectors it was fitted on, held-out ones included.
 
     References
     ----------
@@ -94,7 +94,7 @@ class SpaceSignature:
             array.flags.writeable = False
 
     @classmethod
-    def fit(cls, vectors: ArrayLike, *, seed: int = 0) -> SpaceSignature:
+    def fit(cls, vectors: ArrayLike, *, items: ArrayLike | None = None) -> SpaceSignature:
         """Learn the signature of a space from a sample of its vectors.
 
         Parameters
@@ -102,13 +102,17 @@ class SpaceSignature:
         vectors : array_like of shape (n, d)
             At least 32, none of them zero; a thousand tell all there is to tell. The cost is
             O(n c² + c³) with c = min(d, 256).
-        seed : int
-            Of the folds.
+        items : array_like of shape (n,), int64, optional
+            Which item each vector is of; by default its number. About a quarter of all items is
+            held out, the same ones in every space: where two spaces hold vectors of the same
+            items, neither is compared with what the other has learned from.
 
         Raises
         ------
         TooFewPairsError
             Fewer than 32 vectors.
+        UnpairedRowsError
+            Not one item for each vector.
         InvalidVectorsError, NonFiniteError
         """
         array = as_vectors(vectors)
@@ -117,38 +121,26 @@ class SpaceSignature:
                 f"expected at least {MIN_ROWS} vectors to learn a space from, got {len(array)}; "
                 "embed more items with its model"
             )
+        numbers = np.arange(len(array)) if items is None else np.asarray(items)
+        if numbers.shape != (len(array),):
+            raise UnpairedRowsError(
+                f"expected one item for each of {len(array)} vectors, got shape {numbers.shape}"
+            )
         components = _components(array.shape[1])
         rows = unit_rows(array)[:, components]
         lengths = _log_lengths(array)
-        order = np.random.default_rng(seed).permutation(len(rows))
-        rows = np.ascontiguousarray(rows[order])
-        folds = [np.arange(fold, len(rows), _FOLDS) for fold in range(_FOLDS)]
-        # Sums over folds give every fit that leaves one out without a second pass.
-        center = rows.mean(axis=0)
-        shifted = rows - center
-        sums = np.stack([shifted[fold].sum(axis=0, dtype=np.float64) for fold in folds])
-        products = np.stack([(shifted[f].T @ shifted[f]).astype(np.float64) for f in folds])
-        shrinkage = _shrinkage(shifted, products.sum(axis=0) / len(rows))
-        density = np.empty(len(rows), dtype=np.float32)
-        for number, fold in enumerate(folds):
-            left = len(rows) - len(fold)
-            total = sums.sum(axis=0) - sums[number]
-            gaussian = _gaussian(
-                total / left, (products.sum(axis=0) - products[number]) / left, shrinkage
-            )
-            density[fold] = _log_density(shifted[fold], *gaussian)
-        mean, whitening, log_determinant = _gaussian(
-            sums.sum(axis=0) / len(rows), products.sum(axis=0) / len(rows), shrinkage
-        )
-        kept = slice(0, _CALIBRATION)
+        held = _held_out(numbers)
+        learned, held_out = rows[~held], np.ascontiguousarray(rows[held][:_CALIBRATION])
+        mean, whitening, log_determinant = _gaussian(learned)
+        density = _log_density(held_out, mean, whitening, log_determinant)
         return cls(
             dim=array.shape[1],
             components=components,
-            mean=(mean + center).astype(np.float32),
+            mean=mean,
             whitening=whitening,
             log_determinant=log_determinant,
-            held_out=rows[kept].copy(),
-            held_out_density=density[kept].copy(),
+            held_out=held_out,
+            held_out_density=density,
             structure=float(density.mean() - _isotropic_density(rows)),
             length=float(np.median(lengths)),
             length_spread=float(lengths.std()),
@@ -211,6 +203,16 @@ def _log_lengths(vectors: Vectors) -> NDArray[np.float64]:
     return np.log(lengths)
 
 
+def _held_out(items: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return the quarter of the items whose hash (Fibonacci hashing) is the lowest."""
+    hashes = items.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    held = np.asarray(hashes >> np.uint64(62) == 0, dtype=bool)
+    if _LEAST_HELD_OUT <= np.count_nonzero(held) <= len(items) // 2:
+        return held
+    # Items numbered in a way that defeats the hash.
+    return np.asarray(np.arange(len(items)) % 4 == 0, dtype=bool)
+
+
 def _shrinkage(centred: NDArray[np.float32], covariance: NDArray[np.float64]) -> float:
     """Ledoit and Wolf's weight of the identity: error of the covariance over its distance to it."""
     n, d = centred.shape
@@ -222,15 +224,18 @@ def _shrinkage(centred: NDArray[np.float32], covariance: NDArray[np.float64]) ->
 
 
 def _gaussian(
-    mean: NDArray[np.float64], second_moment: NDArray[np.float64], shrinkage: float
+    rows: NDArray[np.float32],
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], float]:
     """Return mean, whitening and log determinant of a Gaussian with shrunk covariance."""
-    d = len(mean)
-    covariance = second_moment - np.outer(mean, mean)
+    d = rows.shape[1]
+    mean = rows.mean(axis=0)
+    centred = rows - mean
+    covariance = (centred.T @ centred).astype(np.float64) / len(rows)
+    shrinkage = _shrinkage(centred, covariance)
     spherical = shrinkage * np.trace(covariance) / d + _LEAST_VARIANCE / d
     factor = np.linalg.cholesky((1 - shrinkage) * covariance + spherical * np.eye(d))
     whitening = np.linalg.inv(factor).astype(np.float32)
-    return mean.astype(np.float32), whitening, float(2 * np.log(np.diag(factor)).sum())
+    return mean, whitening, float(2 * np.log(np.diag(factor)).sum())
 
 
 def _log_density(

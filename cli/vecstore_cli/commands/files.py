@@ -9,6 +9,7 @@ import click
 
 from vecstore import Collection, Space, Store
 from vecstore.errors import NotFoundError
+from vecstore.guards import Guarding
 from vecstore.spaces import Metric
 from vecstore_cli.options import (
     PAIR,
@@ -80,6 +81,11 @@ __all__ = ["export", "ingest"]
     help="At a bad row.",
 )  # fmt: skip
 @click.option("--rejects", metavar="FILE", help="With skip: where bad rows go, as JSON lines.")
+@click.option(
+    "--guard", type=click.Choice(get_args(Guarding)), default="refuse", show_default=True,
+    help="At vectors that look like another space's: stop at those that surely are and speak of "
+    "the rest, only speak, or do not look.",
+)  # fmt: skip
 @click.option("--restart", is_flag=True, help="Forget where an interrupted run of this job was.")
 @json_option
 def ingest(
