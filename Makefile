@@ -114,6 +114,14 @@ wheel-check: full ## install the built wheel into a clean environment and search
 	  --constraint constraints.txt "$$(echo build/wheel/*.whl)[cpu]"
 	build/wheel/venv/bin/python -I tests/wheel_smoke.py
 
+# Coverage-guided, and so without an end: never part of CI, whose tests run the same targets over
+# their seeds and some mutations.
+SECONDS_EACH ?= 60
+.PHONY: fuzz
+fuzz: full ## fuzz all that reads foreign bytes: make fuzz [SECONDS_EACH=60] [TARGETS="npy filter"]
+	@$(PIP_INSTALL) atheris
+	$(PY) tests/fuzz/run.py --seconds $(SECONDS_EACH) $(TARGETS)
+
 # ------------------------------------------------------------------ what a claim rests on
 
 # Ratios measured in one run (CONTRIBUTING.md, Numbers); never part of CI.

@@ -171,6 +171,18 @@ def test_utf16_is_recognised(tmp_path: Path) -> None:
             list(open_reader(Source(path=str(tmp_path / name))).chunks(batch_rows=10))
 
 
+@pytest.mark.parametrize("name", ["rows.arrow", "rows.arrows", "rows.parquet"])
+def test_a_column_name_that_is_no_text_is_refused(
+    name: str, write: Callable[[str], Source]
+) -> None:
+    # Found by fuzzing: Arrow decodes a name when it is asked for, outside of what was guarded.
+    source = write(name)
+    content = Path(source.path).read_bytes()
+    Path(source.path).write_bytes(content.replace(b"document", b"\x8aocument"))
+    with pytest.raises(IngestError, match=name):
+        list(open_reader(source).chunks(batch_rows=10))
+
+
 @pytest.mark.parametrize(("name", "start"), [("x.jsonl", b'{"id": "'), ("x.csv", b'id,t\na,"')])
 def test_a_record_without_an_end_is_refused(name: str, start: bytes, tmp_path: Path) -> None:
     path = tmp_path / name

@@ -21,6 +21,7 @@ __all__ = [
     "MAX_K",
     "QueryVectors",
     "checked_budget",
+    "check_answer",
     "checked_count",
     "checked_depth",
     "checked_lexical",
@@ -30,6 +31,8 @@ __all__ = [
 ]
 
 MAX_K = 100_000
+MAX_ANSWER = 50_000_000
+"""Hits, or candidates of a cascade, of one call: more would be gigabytes at once."""
 
 
 @final
@@ -161,6 +164,21 @@ def checked_count(k: int | None, limit: int | None) -> int:
     if k is not None and limit is not None:
         raise InvalidArgumentError("k and limit are two names of one argument; pass one of them")
     return _positive(k if k is not None else limit if limit is not None else 10, "k")
+
+
+def check_answer(queries: int, k: int) -> None:
+    """Refuse a batch whose answer would not fit into memory.
+
+    Raises
+    ------
+    InvalidArgumentError
+        More than 50 million hits in one call.
+    """
+    if queries * k > MAX_ANSWER:
+        raise InvalidArgumentError(
+            f"expected at most {MAX_ANSWER:,} hits in one call, got {queries:,} queries with "
+            f"{k:,} each; split the batch into several calls"
+        )
 
 
 def checked_depth(depth: int | None, *, unused: bool) -> int | None:

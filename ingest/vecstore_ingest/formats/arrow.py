@@ -33,8 +33,8 @@ class ArrowReader(Reader):
                     "with pyarrow.feather and write it again"
                 )
             self._is_file = magic == _FILE_MAGIC
-            schema = self._open(None).schema
-        self._names: list[str] = schema.names
+            # Names are decoded when they are asked for, and may not be text.
+            self._names: list[str] = self._open(None).schema.names
 
     def chunks(
         self,
