@@ -120,7 +120,7 @@ SECONDS_EACH ?= 60
 .PHONY: fuzz
 fuzz: full ## fuzz all that reads foreign bytes: make fuzz [SECONDS_EACH=60] [TARGETS="npy filter"]
 	@$(PIP_INSTALL) atheris
-	$(PY) tests/fuzz/run.py --seconds $(SECONDS_EACH) $(TARGETS)
+	$(PY) -m tests.fuzz.run --seconds $(SECONDS_EACH) $(TARGETS)
 
 # ------------------------------------------------------------------ what a claim rests on
 

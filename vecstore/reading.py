@@ -23,6 +23,7 @@ from vecstore.search.embedding import DirectEmbedder, DocumentEmbedder
 from vecstore.search.plan import Execution, Plan
 from vecstore.search.request import (
     QueryVectors,
+    check_answer,
     checked_budget,
     checked_count,
     checked_depth,
@@ -296,7 +297,8 @@ class Readable(ABC):
             rescore_depth=checked_rescore_depth(rescore_depth),
             allow_partial=allow_partial,
         )
-        budget = checked_budget(budget, depth)
+        count, budget = checked_count(k, limit), checked_budget(budget, depth)
+        check_answer(len(queries), max(count, depth or 0))
         wanted = None
         if depth is not None:
             wanted = Cascade(
@@ -308,7 +310,7 @@ class Readable(ABC):
         outcome = run(
             prepared,
             queries.by_space,
-            checked_count(k, limit),
+            count,
             allowed=None if where is None else snapshot.matching(where),
             lexical=version.words(queries.texts, lexical),
             wanted=wanted,

@@ -4,7 +4,7 @@ Each target runs in a process of its own, for it may crash. An input that raises
 VecstoreError, crashes, hangs or eats memory is kept under build/fuzz and ends the run with code 1;
 what was found belongs into the tests of its room as an example.
 
-    python tests/fuzz/run.py --seconds 60 [TARGET ...]
+    python -m tests.fuzz.run --seconds 60 [TARGET ...]
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def main() -> int:
     arguments, rest = parser.parse_known_args()
     if arguments.child:
         fuzz(arguments.child, [*arguments.targets, *rest])
-    from targets import TARGETS
+    from tests.fuzz.targets import TARGETS
 
     findings = []
     for name in arguments.targets or TARGETS:
@@ -37,7 +37,7 @@ def main() -> int:
         for number, seed in enumerate(TARGETS[name].seeds):
             (corpus / f"seed-{number}").write_bytes(seed)
         limits = ["-timeout=20", "-rss_limit_mb=4096", "-max_len=4096", "-verbosity=0"]
-        command = [sys.executable, __file__, "--child", name, str(corpus), *limits]
+        command = [sys.executable, "-m", "tests.fuzz.run", "--child", name, str(corpus), *limits]
         command += [f"-max_total_time={arguments.seconds}", f"-artifact_prefix={found}/"]
         if subprocess.run(command, check=False).returncode:
             findings.append(name)
@@ -47,13 +47,13 @@ def main() -> int:
 
 def fuzz(name: str, rest: list[str]) -> None:
     """Fuzz one target; ends the process."""
-    import atheris
+    import atheris  # type: ignore[import-untyped,import-not-found]
 
     with atheris.instrument_imports(
         include=["vecstore", "vecstore_ingest", "vecstore_translators"],
         enable_loader_override=False,
     ):
-        from targets import TARGETS
+        from tests.fuzz.targets import TARGETS
     target = TARGETS[name]
     atheris.Setup([sys.argv[0], *rest], lambda data: target(data) and None)
     atheris.Fuzz()

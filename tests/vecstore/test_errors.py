@@ -15,6 +15,7 @@ import pytest
 import vecstore
 from vecstore.errors import (
     AlreadyExistsError,
+    CorruptFileError,
     DimensionMismatchError,
     InvalidArgumentError,
     InvalidFilterError,
@@ -379,7 +380,7 @@ def test_a_folder_that_cannot_be_a_store_is_refused(tmp_path):
     assert not (tmp_path / "none").exists()
     (tmp_path / "junk").mkdir()
     (tmp_path / "junk" / "catalog.db").write_bytes(b"this is no database, " * 500)
-    with pytest.raises(StorageError, match="not a database"):
+    with pytest.raises(CorruptFileError, match="not a database"):
         vecstore.open(tmp_path / "junk")
     (tmp_path / "dir" / "catalog.db").mkdir(parents=True)
     with pytest.raises(StorageError):
@@ -448,6 +449,14 @@ def test_passwords_are_in_no_message(tmp_path, new_database):
         new_database().replace("postgres:@", "postgres:s3cr3t@"), data=tmp_path
     ) as s:
         assert "s3cr3t" not in repr(s)
+
+
+def test_an_answer_that_would_not_fit_into_memory_is_refused(docs):
+    dim = docs.spaces["v1"].dim
+    queries = np.broadcast_to(np.ones(dim, np.float32), (1_001, dim))
+    for size in ({"k": 50_000}, {"k": 1, "depth": 50_000}):
+        with pytest.raises(InvalidArgumentError, match=r"at most 50,000,000 hits .* 1,001 queries"):
+            docs.search(queries, space="v1", **size)
 
 
 def test_json_of_a_plan_is_plain(docs):

@@ -20,8 +20,8 @@ from vecstore.spaces import Space
 __all__ = [
     "MAX_K",
     "QueryVectors",
-    "checked_budget",
     "check_answer",
+    "checked_budget",
     "checked_count",
     "checked_depth",
     "checked_lexical",
@@ -56,6 +56,9 @@ class QueryVectors:
     by_space: Mapping[str, NDArray[np.float32]]
     single: bool
     texts: tuple[str, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self.by_space[self.target])
 
     @classmethod
     def of(
