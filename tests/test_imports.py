@@ -134,3 +134,28 @@ def test_a_module_fits_in_the_head() -> None:
 def test_no_module_is_a_drawer() -> None:
     drawers = {"common", "helpers", "manager", "managers", "misc", "util", "utils"}
     assert [str(path.relative_to(ROOT)) for path in MODULES if path.stem in drawers] == []
+
+
+def test_opening_and_searching_a_store_loads_nothing_that_a_native_search_needs_not(
+    tmp_path,
+) -> None:
+    run(
+        "import vecstore\n"
+        f"with vecstore.open({str(tmp_path)!r}) as store:\n"
+        "    docs = store.create_collection('docs')\n"
+        "    docs.create_space('v1', dim=3)\n"
+        "    docs.upsert(ids=['a', 'b'], vectors=[[1, 0, 0], [0, 1, 0]])\n"
+    )
+    loaded = run(
+        "import json, sys\n"
+        "import vecstore\n"
+        f"with vecstore.open({str(tmp_path)!r}) as store:\n"
+        "    hits = store.collection('docs').search([0, 1, 0], k=1)\n"
+        "    assert [hit.id for hit in hits] == ['b']\n"
+        "    print(json.dumps(sorted(sys.modules)))"
+    )
+    unneeded = {
+        "duckdb", "pandas", "pyarrow.compute", "torch", "vecstore.gpu.translate",
+        "vecstore_translators.registry", "vecstore_translators.selection",
+    }  # fmt: skip
+    assert sorted(unneeded & set(json.loads(loaded))) == []

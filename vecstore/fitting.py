@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, final
+from typing import TYPE_CHECKING, Any, Literal, final
 
 import numpy as np
 import pyarrow as pa
@@ -16,15 +16,9 @@ from vecstore.snapshot import Snapshot
 from vecstore.spaces import Space
 from vecstore.storage.root import DataRoot
 from vecstore.translation import Pairs, gather_pairs
-from vecstore_translators import (
-    Interval,
-    Selection,
-    TranslatorFamily,
-    dump,
-    get_family,
-    select_translator,
-)
-from vecstore_translators.offset import MIN_QUERIES, score_offset
+
+if TYPE_CHECKING:
+    from vecstore_translators import Interval, Selection, TranslatorFamily
 
 __all__ = ["Fit", "TranslatorReport", "as_families", "fit_pairs", "store_fit"]
 
@@ -127,6 +121,8 @@ def fit_pairs(
     seed: int,
 ) -> Fit:
     """Fit on the pairs of a snapshot; see :meth:`vecstore.Collection.fit_translator`."""
+    from vecstore_translators import dump, select_translator  # a search needs none of it
+
     spaces = snapshot.space(source).space, snapshot.space(target).space
     pairs = gather_pairs(snapshot, source, target, limit=max_pairs, seed=seed)
     new = spaces[1] if side == "documents" else spaces[0]
@@ -190,6 +186,8 @@ def as_families(
     families: str | TranslatorFamily | Sequence[str | TranslatorFamily] | None,
 ) -> list[TranslatorFamily] | None:
     """Return families by name or as they are; None means those that take part by default."""
+    from vecstore_translators import TranslatorFamily, get_family
+
     if families is None:
         return None
     if isinstance(families, (str, TranslatorFamily)):
@@ -206,6 +204,8 @@ def _offset(
     seed: int,
 ) -> float | None:
     """Learn the route's offset from real queries; None without enough of them."""
+    from vecstore_translators.offset import MIN_QUERIES, score_offset
+
     if selection.side != "documents" or queries is None or len(queries) < MIN_QUERIES:
         return None
     tuned = next(c.tuned for c in selection.candidates if c.family == selection.family)

@@ -7,7 +7,6 @@ from typing import Any, TypeAlias, final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vecstore.errors import InvalidArgumentError
@@ -27,6 +26,8 @@ def as_ids(ids: Ids) -> pa.Array:
     InvalidArgumentError
         An id is not a string, is empty, longer than 1,024 bytes, or contains NUL.
     """
+    import pyarrow.compute as pc  # here and below: reading needs none of it
+
     if isinstance(ids, (str, bytes)):
         raise InvalidArgumentError(f"expected a sequence of ids, got the single value {ids!r}")
     if isinstance(ids, (Set, Mapping)):
@@ -62,6 +63,8 @@ def as_ids(ids: Ids) -> pa.Array:
 
 def check_unique(ids: pa.Array) -> None:
     """Raise InvalidArgumentError, naming one of them, if ids repeat."""
+    import pyarrow.compute as pc
+
     if len(pc.unique(ids)) == len(ids):
         return
     counts = pc.value_counts(ids)
@@ -73,6 +76,8 @@ def check_unique(ids: pa.Array) -> None:
 
 
 def _first(mask: pa.Array) -> int:
+    import pyarrow.compute as pc
+
     return int(pc.index(mask, True).as_py())
 
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence, Set
 from typing import Any, TypeAlias
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from vecstore.errors import InvalidMetadataError, UnpairedRowsError
 from vecstore.storage.items import RESERVED_COLUMNS
@@ -168,6 +167,8 @@ def _wider(name: str, known: pa.DataType, new: pa.DataType) -> pa.DataType:
 
 def _cast(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """Cast column by column, so that an error can name the column."""
+    import pyarrow.compute as pc
+
     columns = []
     for field, column in zip(schema, table.columns, strict=True):
         try:

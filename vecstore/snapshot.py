@@ -16,7 +16,6 @@ from typing import Any, final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vecstore.catalog import FileRecord, SpaceRecord, State
@@ -194,6 +193,8 @@ class Snapshot:
 
     def find(self, ids: pa.Array) -> NDArray[np.int64]:
         """Return the live row of each id, ndarray of shape (n,), int64; -1 where there is none."""
+        import pyarrow.compute as pc  # 80 ms that opening a store and searching it can do without
+
         index = self.cache.id_index(self._item_files.records, self._items)
         positions, rows = index.candidates(ids)
         alive = self.live.contains(rows)

@@ -18,7 +18,6 @@ from vecstore.errors import InvalidArgumentError
 from vecstore.snapshot import Snapshot
 from vecstore.storage.root import DataRoot
 from vecstore_translators import Translator
-from vecstore_translators import load as load_translator
 from vecstore_translators.composition import compose
 
 __all__ = ["Pairs", "Translators", "gather_pairs"]
@@ -88,7 +87,11 @@ class Translators:
         if translator is None:
             # Verified by checksum here, parsed only then.
             files = {name: self._root.map(f).to_pybytes() for name, f in record.files.items()}
-            translator = load_translator(files)
+            from vecstore_translators import (
+                load,
+            )  # knows every kind, which a native search needs not
+
+            translator = load(files)
             with self._lock:
                 self._open[record.id] = translator
         return translator

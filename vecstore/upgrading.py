@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,12 +12,12 @@ from vecstore import definitions
 from vecstore.encoding import Encoder
 from vecstore.filters import Where
 from vecstore.fitting import MAX_PAIRS, Side, TranslatorReport, fit_pairs, store_fit
-from vecstore.upgrade.assess import assess
-from vecstore.upgrade.assessment import UpgradeAssessment
-from vecstore.upgrade.questions import Judgements, Queries
-from vecstore.upgrade.request import DEFAULT_DEPTHS, requested
+from vecstore.upgrade.assessment import DEFAULT_DEPTHS, UpgradeAssessment
 from vecstore.writing import Writable
-from vecstore_translators import TranslatorFamily
+
+if TYPE_CHECKING:
+    from vecstore.upgrade.questions import Judgements, Queries
+    from vecstore_translators import TranslatorFamily
 
 __all__ = ["Upgradable"]
 
@@ -157,6 +158,9 @@ class Upgradable(Writable):
         UnpairedRowsError
             Queries, texts and judgements differ in number.
         """
+        from vecstore.upgrade.assess import assess  # with all of fitting: a search needs none of it
+        from vecstore.upgrade.request import requested
+
         version = self._settled()
         keep = self._keep if commit else None
         request = requested(

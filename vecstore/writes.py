@@ -13,7 +13,6 @@ from typing import Any, Literal, final, get_args
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vecstore.catalog import Catalog, Changes, CollectionRecord, FileRecord, SpaceRecord
@@ -312,6 +311,8 @@ def _as_pair(checkpoint: Checkpoint | None) -> tuple[str, Mapping[str, Any]] | N
 
 def _widened(snapshot: Snapshot, new: pa.Table) -> pa.Schema:
     """Widen the collection's schema and check that stored and new values survive it."""
+    import pyarrow.compute as pc
+
     old = snapshot.state.schema
     schema = widen(old, new.schema)
     for name in new.column_names:

@@ -25,7 +25,6 @@ from numpy.typing import NDArray
 
 from vecstore.catalog import FileRecord, SpaceRecord
 from vecstore.errors import CorruptFileError, StorageError, UnsupportedOperationError
-from vecstore.gpu.translate import translate
 from vecstore.segment_cache import SegmentCache
 from vecstore.snapshot import LiveVectors
 from vecstore.spaces import KernelMetric, Space
@@ -148,6 +147,8 @@ class View:
 
     def _make(self, live: LiveVectors) -> NDArray[np.float32]:
         """Translate a file's vectors into this form."""
+        from vecstore.gpu.translate import translate  # knows networks, which few maps are
+
         assert self.translator is not None
         source = np.asarray(live.segment.vectors, dtype=np.float32)
         if self.record.space.normalised and live.segment.vectors.dtype == np.float16:

@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from vecstore.errors import CorruptFileError
+from vecstore.storage.columns import numpy_view
 from vecstore.storage.root import DataRoot, StoredFile
 
 __all__ = ["Deletes", "read_deletes", "write_deletes"]
@@ -79,11 +80,11 @@ def read_deletes(root: DataRoot, file: StoredFile, *, added_version: int) -> Del
     """Return the rows of a delete file that a version added."""
     try:
         batch = pa.ipc.open_file(root.map(file)).get_batch(0)
-        row_ids = np.asarray(batch.column("row_id").to_numpy(zero_copy_only=True))
+        row_ids = numpy_view(batch.column("row_id"))
         if "version" in batch.schema.names:
-            versions = np.asarray(batch.column("version").to_numpy(zero_copy_only=True))
+            versions = numpy_view(batch.column("version"))
         else:
             versions = np.full(len(row_ids), added_version, dtype=np.int64)
-    except (pa.ArrowException, KeyError) as error:
+    except (pa.ArrowException, KeyError, ValueError) as error:
         raise CorruptFileError(f"{file.path}: not a delete file: {error}") from error
     return Deletes.of([Deletes(row_ids=row_ids, versions=versions)])

@@ -10,6 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from vecstore.errors import CorruptFileError
+from vecstore.storage.columns import numpy_view
 from vecstore.storage.root import DataRoot, StoredFile
 
 __all__ = ["VectorSegment", "parse_vectors", "put_vectors", "read_vectors", "write_vectors"]
@@ -120,14 +121,18 @@ def parse_vectors(
         reader = pa.ipc.open_file(buffer)
         labels = {k.decode(): v.decode() for k, v in (reader.schema.metadata or {}).items()}
         batch = reader.get_batch(0)
-        row_ids = batch.column("row_id").to_numpy(zero_copy_only=True)
+        row_ids = numpy_view(batch.column("row_id"))
         column = batch.column("vector")
         dim = column.type.list_size if dim is None else dim
-        values = column.flatten().to_numpy(zero_copy_only=True)
+        if column.null_count:
+            raise ValueError("a row has no vector")
+        values = numpy_view(column.values)[
+            column.offset * dim : (column.offset + len(column)) * dim
+        ]
         segment = VectorSegment(
             row_ids=row_ids,
             vectors=values.reshape(len(row_ids), dim),
-            versions=batch.column("version").to_numpy(zero_copy_only=True)
+            versions=numpy_view(batch.column("version"))
             if "version" in batch.schema.names
             else None,
         )

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from typing import Any, Literal, TypeAlias, final
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, final
 
-from vecstore_translators import Interval
+if TYPE_CHECKING:
+    from vecstore_translators import Interval
 
 __all__ = [
+    "DEFAULT_DEPTHS",
     "Cost",
     "CoveragePoint",
     "OptionName",
@@ -18,6 +20,8 @@ __all__ = [
     "UpgradeAssessment",
     "UpgradeOption",
 ]
+
+DEFAULT_DEPTHS = (20, 50, 100)
 
 OptionName: TypeAlias = str
 """stay, naive, query-side, forward, cascade@<depth> or re-embed; "+lexical" where words join."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,12 +11,9 @@ from vecstore.errors import NoRouteError, TooFewPairsError
 from vecstore.search.plan import Source, make_plan
 from vecstore.snapshot import Snapshot
 from vecstore.translation import MIN_PAIRS, Translators, gather_pairs
-from vecstore_translators import (
-    Ridge,
-    TranslationUncertainty,
-    Translator,
-    get_family,
-)
+
+if TYPE_CHECKING:
+    from vecstore_translators import TranslationUncertainty, Translator
 
 __all__ = ["translation_spread"]
 
@@ -74,6 +73,8 @@ def _learned(
     snapshot: Snapshot, source: Source, target: str, *, translators: Translators, seed: int
 ) -> tuple[TranslationUncertainty, Translator] | None:
     """Return the error of a source's route and the map it is the error of."""
+    from vecstore_translators import Ridge, TranslationUncertainty, get_family
+
     space, metric = source.space.space.name, snapshot.space(target).space.metric
     if len(snapshot.native(space) & snapshot.native(target)) < MIN_PAIRS:
         return None

@@ -23,7 +23,6 @@ from vecstore_translators import TranslatorFamily
 
 __all__ = ["AssessmentRequest", "requested"]
 
-DEFAULT_DEPTHS = (20, 50, 100)
 _SAMPLE, _LEAST_SAMPLE, _SAMPLE_SHARE = 2_000, 200, 0.2
 _MAX_SAMPLE, _MAX_DEPTH = 20_000, 100_000
 

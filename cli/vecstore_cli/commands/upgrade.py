@@ -8,8 +8,8 @@ import click
 
 from vecstore import Collection, Store, UpgradeAssessment
 from vecstore.filters import Where
+from vecstore.upgrade.assessment import DEFAULT_DEPTHS
 from vecstore.upgrade.report import write_report
-from vecstore.upgrade.request import DEFAULT_DEPTHS
 from vecstore_cli.commands.generations import retire, rollback, switch
 from vecstore_cli.errors import BELOW_RETENTION
 from vecstore_cli.options import (
