@@ -14,6 +14,7 @@ from playwright.sync_api import sync_playwright
 
 from tests.vecstore.report_examples import assessment, options
 from tests.vecstore.test_report import HOSTILE
+from tests.vecstore.upgrade_examples import planted
 from vecstore.upgrade.assessment import Pictures
 from vecstore.upgrade.report import write_report
 
@@ -329,4 +330,30 @@ def test_a_report_without_pictures_and_history_is_a_page_too(browser, tmp_path):
     assert len(noise) == 1
     assert [chart["id"] for chart in page.evaluate(CHARTS)] == ["quality-wide"]
     assert page.locator("h1").inner_text() == "Keep the old model"
+    page.close()
+
+
+@pytest.mark.parametrize("judged", [True, False], ids=["judged", "documents-ask"])
+def test_a_measured_assessment_is_a_page_that_shows_its_figures(browser, store, tmp_path, judged):
+    data = planted(n=300, queries=60)
+    docs = data.write(store, pairs=120)
+    asked = {"queries": data.queries(), "qrels": data.qrels} if judged else {}
+    found = docs.assess_upgrade(
+        source="v1", target="v2", encoder=data.encoder(), family="ridge", price=0.1, **asked
+    )
+    page, noise = opened(browser, write_report(found, tmp_path / "out.html"), "light")
+    assert len(noise) == 1
+    chosen = found.option(found.recommendation.option)
+    assert page.locator("h1").inner_text().lower() == chosen.title
+    rows = page.locator("tbody tr").all_inner_texts()
+    assert len(rows) == len(found.options) == (14 if judged else 7)
+    for row, option in zip(rows, found.options, strict=True):
+        assert f"{option.quality.mean:.3f}" in row
+    text = page.locator("main").inner_text()
+    assert f"{found.embedded} vectors were made for it" in text
+    assert found.asked in text
+    charts = {chart["id"]: chart for chart in page.evaluate(CHARTS)}
+    assert set(charts) == {"quality-wide", "calibration", "coverage", "before", "after"}
+    assert len(charts["after"]["series"][0]["marks"]) == min(found.sample, 300)
+    assert meeting(page) == []
     page.close()
