@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.ingest.embedding_server import Reply, embedding_server
 from vecstore_cli.errors import BELOW_RETENTION
 
 ASSESS = ("upgrade", "assess", "shop.vecstore", "--source", "v1", "--target", "v2")
@@ -130,3 +131,51 @@ def test_what_cannot_be_assessed_is_refused_by_what_is_wrong(
     assert result.exit_code == code, result.output
     assert said in result.stderr
     assert result.stdout == ""
+
+
+def test_texts_and_endpoints_are_enough_and_nothing_is_embedded_twice(
+    shop: Path, run: Any, json_of: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VECSTORE_API_KEY_127_0_0_1", "sk-test")
+    for name, rows in (
+        ("papers.jsonl", [{"id": f"d{n}", "text": f"text {n}"} for n in range(60)]),
+        ("words.jsonl", [{"query": f"text {n} please"} for n in range(8)]),
+        ("answers.jsonl", [{"query": str(n), "item": f"d{n}"} for n in range(8)]),
+    ):
+        Path(name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with embedding_server() as server:
+        assert run("collection", "create", "shop.vecstore", "papers").exit_code == 0
+        for space in ("v1", "v2"):
+            address = f"openai:{space}-model?base_url={server.url}"
+            made = run("space", "create", "shop.vecstore", space, "-c", "papers",
+                       "--encoder", address)  # fmt: skip
+            assert made.exit_code == 0, made.output
+            if space == "v1":
+                done = run("ingest", "shop.vecstore", "papers.jsonl", "-c", "papers")
+                assert done.exit_code == 0, done.output
+        before = len(server.bodies)
+        line = (
+            *ASSESS, "-c", "papers", "--queries", "words.jsonl", "--qrels", "answers.jsonl",
+            "--sample", "40", "--family", "procrustes",
+        )  # fmt: skip
+        found = json_of(*line)
+        assert (found["sample"], found["embedded"], found["metric"]) == (40, 40, "ndcg")
+        sent = [
+            (body["model"], text)
+            for body in server.bodies[before:]
+            for text in body["input"]
+            if not text.endswith("please")
+        ]
+        assert len(sent) == len(set(sent)) == 40
+        assert {model for model, _ in sent} == {"v2-model"}
+        # Both embed alike, so words aside nothing can be gained.
+        assert figures(found)["stay"] == figures(found)["re-embed"] == figures(found)["naive"]
+        native = {
+            space["name"]: space["native"]
+            for space in json_of("space", "list", "shop.vecstore", "-c", "papers")
+        }
+        assert native == {"v1": 60, "v2": 40}
+        server.always = lambda body: Reply(status=403, body={"error": {"message": "no"}})
+        refused = run(*line)
+        assert refused.exit_code == 7
+        assert "HTTP 403" in refused.stderr
