@@ -17,6 +17,7 @@ __all__ = ["APPROACHES", "Approach", "approach", "quality_against_cost"]
 _ROUND = (0.5, 0.25, 0.1, 0.01, 0.001, 0.0001)
 _MARGIN = 6.0
 _GAP = 30.0
+_LABEL = (38.0, 15.0)  # as wide as four digits, and as high
 _PAIR = 5.0  # half the distance between an option without and with words
 
 
@@ -171,6 +172,7 @@ def _slot(
         lowest = min(options, key=lambda option: option.quality.mean)
         below = max(y_scale(lowest.quality.low), y_scale(lowest.quality.mean) + 6) + 14
         place = x + (spread if lowest.weight is not None else -spread)
+        below = _free(notes, place, below)
         node("text", notes, text=f"+{per_query:.0f}", x=place, y=below, text_anchor="middle")
     for option in options:
         here = x + (spread if option.weight is not None else -spread)
@@ -191,6 +193,18 @@ def _slot(
                 "text", notes, text="recommended", class_="strong", x=here, y=frame.top - 9,
                 text_anchor=anchor,
             )  # fmt: skip
+
+
+def _free(notes: Node, x: float, y: float) -> float:
+    """Return the height at which a label meets none that was drawn near it."""
+    near = [
+        float(note.get("y", ""))
+        for note in notes.iter("text")
+        if abs(float(note.get("x", "")) - x) < _LABEL[0]
+    ]
+    while any(abs(y - other) < _LABEL[1] for other in near):
+        y += 1
+    return y
 
 
 def _old_model(
