@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from vecstore.errors import InvalidArgumentError, MissingDependencyError, UnsupportedOperationError
+from vecstore.errors import (
+    CorruptFileError,
+    InvalidArgumentError,
+    MissingDependencyError,
+    UnsupportedOperationError,
+)
 from vecstore.indexes import faiss_library
 from vecstore.indexes.blocks import Block
 from vecstore.indexes.exact import exact_search
-from vecstore.indexes.files import read_header, seal
+from vecstore.indexes.files import measure, read_header, seal
 from vecstore.indexes.hnsw import HnswIndex, filtered_costs, widened_ef
 from vecstore.indexes.parameters import ParameterSpec
 from vecstore.indexes.registry import get_index, index_kinds, read_index
@@ -136,6 +142,18 @@ def test_every_way_to_a_filtered_answer_of_hnsw_agrees_with_the_scan(share, n_qu
         assert (scores >= truth[0][:, [-1]] - 1e-4).mean() >= (1 if way == "scan" else 0.95)
         again = copy.search(queries, 10, allowed=allowed, parameters=asked)
         assert np.array_equal(again[1], row_ids)
+
+
+@pytest.mark.parametrize("payload", [b"", b"short", (99).to_bytes(8, "little"), bytes(60)])
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_a_graph_whose_parts_do_not_add_up_is_refused(payload, on_disk, tmp_path):
+    size, checksum = measure(payload)
+    _, index = _small_graph()
+    header = replace(read_header(index.to_bytes()), payload_bytes=size, checksum=checksum)
+    wreck = payload + seal(header)
+    (tmp_path / "index").write_bytes(wreck)
+    with pytest.raises(CorruptFileError):
+        HnswIndex.read(tmp_path / "index") if on_disk else HnswIndex.from_bytes(wreck)
 
 
 def test_hnsw_lists_serve_filters_only_where_they_are_the_cheapest():

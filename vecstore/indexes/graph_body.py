@@ -53,8 +53,9 @@ class GraphBody:
         CorruptFileError
             The payload is not that of a graph with the plan's rows.
         """
-        size = int.from_bytes(_part(source, payload_bytes - _SIZE, _SIZE), "little")
-        if not 0 <= size <= payload_bytes - _SIZE:
+        place = payload_bytes - _SIZE
+        size = int.from_bytes(_part(source, place, _SIZE), "little") if place >= 0 else 0
+        if size > place:
             raise CorruptFileError(
                 f"a graph of {payload_bytes:,} bytes claims lists of {size:,}; delete the index "
                 "and build it again"
