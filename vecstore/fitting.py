@@ -203,14 +203,14 @@ def _offset(
     *,
     seed: int,
 ) -> float | None:
-    """Learn the route's offset from real queries; None without enough of them."""
-    from vecstore_translators.offset import MIN_QUERIES, score_offset
+    """Learn the offset of a forward map; None for other maps and from too few pairs."""
+    from vecstore_translators.offset import learned_offset
 
-    if selection.side != "documents" or queries is None or len(queries) < MIN_QUERIES:
+    if selection.side != "documents":
         return None
     tuned = next(c.tuned for c in selection.candidates if c.family == selection.family)
-    asked = new.prepare_queries(queries)
-    return score_offset(tuned, pairs.X, pairs.Y, asked, metric=new.metric, seed=seed)
+    asked = None if queries is None else new.prepare_queries(queries)
+    return learned_offset(tuned, pairs.X, pairs.Y, asked, metric=new.metric, seed=seed)
 
 
 def _card(space: Space) -> dict[str, Any]:

@@ -21,11 +21,10 @@ from vecstore_translators import (
     Ridge,
     Selection,
     TranslatorFamily,
-    score_offset,
     select_translator,
 )
 from vecstore_translators.crossfit import cross_fit
-from vecstore_translators.offset import MIN_QUERIES
+from vecstore_translators.offset import learned_offset
 
 __all__ = ["ENOUGH_PAIRS", "Bridges", "build_bridges", "pair_rows"]
 
@@ -53,7 +52,7 @@ class Bridges:
     queries : ndarray of shape (queries, d_s), float32
         The queries in the old space.
     offset : float
-        Learned for the forward map; 0.0 without real queries.
+        Learned for the forward map; 0.0 where it cannot be.
     fit : Selection
         The forward map.
     target : Space
@@ -120,16 +119,14 @@ def build_bridges(
         queries = _unseen(
             back, rows, Y, X, asked=questions.own, vectors=questions.target, seed=seed
         )
-    offset = 0.0
-    if real is not None and len(real) >= MIN_QUERIES:
-        offset = score_offset(_tuned(forward), X, Y, real, metric=target.metric, seed=seed)
+    offset = learned_offset(_tuned(forward), X, Y, real, metric=target.metric, seed=seed)
     shown = np.random.default_rng(0).permutation(len(rows))[:MAX_REFERENCE]
     return Bridges(
         pairs=len(rows),
         family=forward.family.label,
         translated=_as_stored(translated, target),
         queries=_as_stored(queries, source),
-        offset=offset,
+        offset=offset or 0.0,
         fit=forward,
         target=target,
         reference=(X[shown], Y[shown]),
