@@ -26,7 +26,8 @@ __all__ = ["CoverageWriter", "commit_coverage"]
 Write = Callable[[SpaceRecord, NDArray[np.int64], NDArray[np.float32]], None]
 
 _BATCH_ROWS = 1024
-_LINGER_S = 0.25
+# Each commit is a file that later searches scan and a plan they make anew.
+_LINGER_S = 2.0
 # Vectors that wait for a disk that refuses them; beyond that the oldest are given up.
 _MOST_WAITING = 65_536
 

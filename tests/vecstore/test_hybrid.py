@@ -14,6 +14,7 @@ import pytest
 import vecstore
 from vecstore.errors import InvalidArgumentError
 from vecstore.lexical import LexicalCache
+from vecstore.lexical.cache import _documents
 from vecstore.lexical.schema import analyzer
 from vecstore.rows import RowSet
 from vecstore.search.hybrid import DEFAULT_WEIGHT
@@ -176,6 +177,40 @@ def test_what_is_written_deleted_or_replaced_shows_at_once(library):
     docs.delete(["new"])
     assert docs.search(vectors[0], text="stale", k=1, lexical=1e4).ids == ["000"]
     assert docs.at(before).search(vectors[0], text="stale", k=1, lexical=1e4).ids == ["new"]
+
+
+def test_only_what_is_new_is_read_and_added(library, monkeypatch):
+    docs, _, vectors, _ = library
+    read = []
+
+    def watched(snapshot, row_ids):
+        read.extend(row_ids.tolist())
+        return _documents(snapshot, row_ids)
+
+    monkeypatch.setattr("vecstore.lexical.cache._documents", watched)
+    docs.search(vectors[0], text="w1")
+    assert len(read) == 300
+    before = docs.version
+    docs.search(vectors[0], text="w2")
+    docs.delete(["001", "002"])
+    docs.search(vectors[0], text="w2")
+    assert len(read) == 300
+    docs.upsert(ids=["000", "new"], vectors=vectors[:2], documents=["w1", "w2"])
+    docs.search(vectors[0], text="w2")
+    assert len(read) == 302
+    docs.at(before).search(vectors[0], text="w1")
+    assert len(read) == 302, "what died since is still there"
+
+
+def test_an_index_of_mostly_dead_rows_begins_anew(library, tmp_path):
+    docs, documents, vectors, _ = library
+    for _ in range(3):
+        docs.upsert(ids=[f"{n:03}" for n in range(300)], vectors=vectors, documents=documents)
+        docs.search(vectors[0], text="w1")
+    index = LexicalCache(tmp_path / "store" / "data" / docs._record.directory / "lexical").of(
+        docs.latest().snapshot, language="english"
+    )
+    assert np.array_equal(index.rows.to_array(), docs.latest().snapshot.live.to_array())
 
 
 def test_an_index_is_kept_from_one_process_to_the_next(library, tmp_path):

@@ -19,6 +19,8 @@ __all__ = ["LexicalHits", "LexicalIndex"]
 # Up to here a filter is cheaper as a list of rows inside the query than as a longer answer.
 _LISTED_ROWS = 1_000
 _SLACK = 1.5
+# Up to here a query for each row is cheaper than a set of rows (0.4 against 1.1 ms for 100).
+_FEW_ROWS = 500
 
 
 @final
@@ -139,7 +141,11 @@ _NO_ROWS = np.empty(0, dtype=np.int64)
 
 def _restricted(query: tantivy.Query, rows: NDArray[np.int64]) -> tantivy.Query:
     """Return the query over some rows only; being listed adds nothing to a score."""
-    listed = tantivy.Query.term_set_query(schema(), ROW, rows.tolist())
+    if len(rows) <= _FEW_ROWS:
+        wanted = [tantivy.Query.term_query(schema(), ROW, row) for row in rows.tolist()]
+        listed = tantivy.Query.boolean_query([(tantivy.Occur.Should, one) for one in wanted])
+    else:
+        listed = tantivy.Query.term_set_query(schema(), ROW, rows.tolist())
     inside = tantivy.Query.const_score_query(listed, 0.0)
     must = tantivy.Occur.Must
     return tantivy.Query.boolean_query([(must, inside), (must, query)])

@@ -24,7 +24,9 @@ __all__ = ["RESERVED_COLUMNS", "ItemSegment", "write_items"]
 
 RESERVED_COLUMNS = ("row_id", "id", "document")
 
-ROWS_PER_GROUP = 4096
+# Single documents are read group by group: 20 of 48,000 descriptions take 56 ms in groups of 512
+# and 244 in groups of 4,096, whole columns no longer.
+ROWS_PER_GROUP = 512
 
 
 def write_items(root: DataRoot, path: str, table: pa.Table) -> StoredFile:
