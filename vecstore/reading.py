@@ -257,7 +257,8 @@ class Readable(ABC):
             the background a moment later, see ``flush``. A fixed version never keeps them.
         lexical : float, optional
             What the best match of ``text`` adds to a score, in standard deviations of the
-            query's vector scores; 0 leaves words out. By default 6.
+            query's vector scores; 0 leaves words out. By default what ``tune_lexical`` chose
+            for the ranking space, else 6.
         min_score : float, optional
             Hits below it are left out. Scores of native and translated hits are on one scale.
         execution : {"rewrite", "fold", "rescore", "query"}, optional
@@ -312,7 +313,7 @@ class Readable(ABC):
             queries.by_space,
             count,
             allowed=None if where is None else snapshot.matching(where),
-            lexical=version.words(queries.texts, lexical),
+            lexical=version.words(queries.texts, lexical, space=queries.target),
             wanted=wanted,
             min_score=checked_min_score(min_score),
         )

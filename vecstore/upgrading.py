@@ -17,6 +17,7 @@ from vecstore.writing import Writable
 
 if TYPE_CHECKING:
     from vecstore.upgrade.questions import Judgements, Queries
+    from vecstore.upgrade.words import LexicalTuning
     from vecstore_translators import TranslatorFamily
 
 __all__ = ["Upgradable"]
@@ -74,6 +75,73 @@ class Upgradable(Writable):
     def drop_translator(self, translator_id: str) -> None:
         """Forget a translator; searches stop using it with this commit."""
         self._commit(definitions.remove_translator(translator_id))
+
+    def tune_lexical(
+        self,
+        *,
+        queries: Queries,
+        qrels: Judgements,
+        space: str | None = None,
+        k: int = 10,
+        where: Where | None = None,
+        seed: int = 0,
+    ) -> LexicalTuning:
+        """Choose on judged queries how much words count beside vectors, and keep it.
+
+        Searches with ``text=`` that rank in the space use the weight from then on, unless they
+        bring their own. It fits the collection as it is now: as coverage grows, native vectors
+        deserve a little less of it, so choose again from time to time.
+
+        Parameters
+        ----------
+        queries : sequence of str, or dict of space name to vectors
+            Texts, embedded by the encoder of the space; or vectors of shape (n, dim) under the
+            space's name, with their texts under "text".
+        qrels : sequence
+            For each query the id of the item that answers it, several ids, or a dict of ids
+            to gains.
+        space : str, optional
+            The ranking space, by default as a search has it.
+        k : int
+            The weight is judged by nDCG@k.
+        where : str or dict, optional
+            Search only the items for which this filter is true.
+
+        Returns
+        -------
+        LexicalTuning
+            The weight, and the nDCG of every weight that was compared.
+
+        Raises
+        ------
+        InvalidArgumentError
+            Fewer than 20 judged queries with texts have a live answer.
+        NoRouteError
+            No translator joins some generation to the space.
+        UnpairedRowsError
+            Queries, texts and judgements differ in number.
+        """
+        from vecstore.search.request import checked_count, ranking_space
+        from vecstore.upgrade.questions import asked_questions
+        from vecstore.upgrade.words import keep_weight, tuned_weight
+
+        version = self._settled()
+        snapshot = version.snapshot
+        target = ranking_space(snapshot, space, None)
+        record = snapshot.space(target)
+        questions = asked_questions(
+            snapshot, queries, qrels, source=record, target=record, encoder_of=self._encoders.of
+        )
+        tuning = tuned_weight(
+            version,
+            target,
+            questions,
+            k=checked_count(k, None),
+            allowed=None if where is None else snapshot.matching(where),
+            seed=seed,
+        )
+        self._commit(keep_weight(target, tuning.weight))
+        return tuning
 
     def assess_upgrade(
         self,

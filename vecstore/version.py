@@ -48,9 +48,18 @@ class OpenVersion:
         self._lock = threading.Lock()
         self._plans: dict[Any, PreparedPlan] = {}
 
-    def words(self, texts: Sequence[str] | None, weight: float | None) -> Lexical | None:
-        """Return what makes words count in a search of this version; None if they do not."""
-        weight = checked_lexical(weight, default=DEFAULT_WEIGHT)
+    def words(
+        self, texts: Sequence[str] | None, weight: float | None, *, space: str | None = None
+    ) -> Lexical | None:
+        """Return what makes words count in a search of this version; None if they do not.
+
+        The weight is the caller's, or that chosen for the ranking space, or the default.
+        """
+        default = DEFAULT_WEIGHT
+        if space is not None:
+            weights = self.snapshot.state.lexical_weights
+            default = weights.get(self.snapshot.space(space).id, default)
+        weight = checked_lexical(weight, default=default)
         if texts is None or not weight:
             return None
         index = self._lexical.of(self.snapshot, language=DEFAULT_LANGUAGE)

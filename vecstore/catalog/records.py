@@ -167,6 +167,8 @@ class State:
     files: tuple[FileRecord, ...]
     translators: tuple[TranslatorRecord, ...]
     defaults: tuple[DefaultRecord, ...] = ()
+    lexical_weights: Mapping[str, float] = field(default_factory=dict)
+    """Chosen weights of words, by the id of the ranking space."""
 
     def default_at(self, version: int) -> DefaultRecord | None:
         """Return the default in effect at a version; None for that of a new collection.
@@ -221,6 +223,7 @@ class Changes:
     remove_spaces: tuple[str, ...] = ()
     retire_spaces: tuple[str, ...] = ()
     default: DefaultRecord | None = None
+    lexical_weight: tuple[str, float] | None = None
     add_translators: tuple[TranslatorRecord, ...] = ()
     remove_translators: tuple[str, ...] = ()
     schema: pa.Schema | None = None

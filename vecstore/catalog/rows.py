@@ -28,6 +28,7 @@ __all__ = [
     "default_records",
     "file_record",
     "index_record",
+    "lexical_weights",
     "record_schema",
     "record_version",
     "space_record",
@@ -128,6 +129,13 @@ def write_changes(
     if changes.default is not None:
         values = asdict(changes.default) | {"version": version, "collection_id": collection_id}
         connection.execute(insert(tables.default_spaces).values(**values))
+    if changes.lexical_weight is not None:
+        space_id, weight = changes.lexical_weight
+        connection.execute(
+            insert(tables.lexical_weights).values(
+                collection_id=collection_id, version=version, space_id=space_id, weight=weight
+            )
+        )
     if changes.schema is not None:
         record_schema(connection, collection_id, version, changes.schema)
     if changes.checkpoint is not None:
@@ -210,6 +218,17 @@ def default_records(
         )
         for row in rows
     )
+
+
+def lexical_weights(connection: Connection, collection_id: str, version: int) -> dict[str, float]:
+    """Return the weight of words that each space has at a version, where one was chosen."""
+    table = tables.lexical_weights
+    rows = connection.execute(
+        select(table.c.space_id, table.c.weight)
+        .where(table.c.collection_id == collection_id, table.c.version <= version)
+        .order_by(table.c.version)
+    )
+    return {row.space_id: row.weight for row in rows}
 
 
 def space_record(row: Row[Any], version: int) -> SpaceRecord:

@@ -14,6 +14,7 @@ from vecstore.catalog.rows import (
     Record,
     default_records,
     file_record,
+    lexical_weights,
     space_record,
     translator_record,
     visible_records,
@@ -74,6 +75,7 @@ def read_state(
             to_record=lambda row: space_record(row, number),
         ),
         defaults=default_records(connection, collection_id, number),
+        lexical_weights=lexical_weights(connection, collection_id, number),
         files=visible(tables.files, since.files if since else (), file_record),
         translators=visible(
             tables.translators, since.translators if since else (), translator_record

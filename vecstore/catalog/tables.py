@@ -134,6 +134,16 @@ default_spaces = Table(
     UniqueConstraint("collection_id", "version", name="uq_default_spaces_version"),
 )
 
+lexical_weights = Table(
+    "lexical_weights",
+    metadata,
+    _belongs_to_collection(),
+    Column("version", BigInteger, nullable=False),
+    Column("space_id", String(32), nullable=False),
+    Column("weight", Float, nullable=False),
+    UniqueConstraint("collection_id", "version", name="uq_lexical_weights_version"),
+)
+
 files = Table(
     "files",
     metadata,
