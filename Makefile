@@ -56,7 +56,7 @@ $(VENV)/.light: pyproject.toml constraints.txt $(VENV)/.made
 # The rest, into the same environment: training, PostgreSQL, tests and checks.
 $(VENV)/.full: $(VENV)/.light
 	@echo "Installing what tests and checks need into $(VENV), torch $(TORCH) among it, once."
-	@$(PIP_INSTALL) --no-build-isolation --editable '.[cpu,train,postgres,openai,sentence-transformers,dev]'
+	@$(PIP_INSTALL) --no-build-isolation --editable '.[cpu,train,postgres,openai,sentence-transformers,ann-benchmarks,dev]'
 	@touch $@
 
 .PHONY: light full
@@ -132,6 +132,17 @@ bench: full ## measure: make bench DATA=folder [ONLY=name]
 	@for script in benchmarks/$(or $(ONLY),*).py; do \
 	  echo "== $$script"; $(PY) "$$script" --data "$(DATA)"; done
 
+.PHONY: peers
+peers: build/peers/.stamp ## install the stores that benchmarks/peers.py compares with, apart from ours
+build/peers/.stamp: benchmarks/peers-constraints.txt
+	rm -rf build/peers && "$(PYTHON)" -m venv build/peers
+	@for peer in numpy faiss-cpu hnswlib usearch lancedb chromadb qdrant-client \
+	  pymilvus milvus-lite; do \
+	  build/peers/bin/python -m pip install --quiet --disable-pip-version-check \
+	    --constraint benchmarks/peers-constraints.txt "$$peer" || \
+	  echo "make: could not install $$peer; the benchmark will name it and go on." >&2; done
+	@touch $@
+
 # ------------------------------------------------------------------ development
 
 .PHONY: format
@@ -146,7 +157,7 @@ constraints: ## renew constraints.txt by a clean resolve (Python 3.11)
 	rm -rf build/resolve && "$(PYTHON)" -m venv build/resolve
 	build/resolve/bin/python -m pip install --quiet --upgrade hatchling pip
 	build/resolve/bin/python -m pip install --quiet --no-build-isolation \
-	  --editable '.[cpu,train,postgres,openai,sentence-transformers,dev]' 'torch==$(TORCH)'
+	  --editable '.[cpu,train,postgres,openai,sentence-transformers,ann-benchmarks,dev]' 'torch==$(TORCH)'
 	build/resolve/bin/python -m pip install --quiet --dry-run --ignore-installed \
 	  --report build/resolve/gpu.json 'faiss-gpu>=1.15'
 	{ sed -n '/^#/p;/^$$/q' constraints.txt; echo; \

@@ -25,7 +25,7 @@ ROOMS = {
 MODULES = sorted(path for folder in ROOMS.values() for path in folder.rglob("*.py"))
 # Optional extras, and what only the tests may use.
 HEAVY = (
-    "faiss", "httpx2", "hypothesis", "ir_measures", "matplotlib", "numba", "ot", "pandas",
+    "faiss", "h5py", "httpx2", "hypothesis", "ir_measures", "matplotlib", "numba", "ot", "pandas",
     "psycopg", "pytest", "ranx", "scipy", "sentence_transformers", "sklearn", "torch",
     "transformers",
 )  # fmt: skip

@@ -28,7 +28,7 @@ __all__ = ["QueryFile", "read_qrels", "read_queries"]
 
 _TEXT_NAMES = ("query", *DOCUMENT_NAMES, "question")
 _CHUNK_ROWS = 8192
-_DENSE = ("npy", "npz", "fvecs", "fbin")
+_DENSE = ("npy", "npz", "fvecs", "fbin", "hdf5", "h5")
 
 Matrix = NDArray[np.float32]
 

@@ -142,6 +142,20 @@ def _fbin(path: Path, rows: Rows) -> Source:
     return Source(path=str(path), ids=_npy(path.with_suffix(".npy"), rows).ids)
 
 
+def _hdf5(path: Path, rows: Rows) -> Source:
+    """Write the layout of ann-benchmarks: train is stored, test and neighbours are not rows."""
+    import h5py
+
+    packed = {"compression": "gzip", "chunks": (10, 5)} if path.suffix == ".h5" else {}
+    with h5py.File(path, "w") as file:
+        file.attrs["distance"] = "angular"
+        file.create_dataset("train", data=rows.vectors, **packed)
+        file.create_dataset("test", data=rows.vectors[:3])
+        file.create_dataset("neighbors", data=np.zeros((3, 10), np.int32))
+        file.create_dataset("distances", data=np.zeros((3, 10), np.float32))
+    return Source(path=str(path), ids=_npy(path.with_suffix(".npy"), rows).ids)
+
+
 WRITERS: dict[str, Callable[[Path, Rows], Source]] = {
     "rows.parquet": _parquet,
     "rows.arrow": _arrow_file,
@@ -159,6 +173,8 @@ WRITERS: dict[str, Callable[[Path, Rows], Source]] = {
     "small.npz": _npz,
     "rows.fvecs": _fvecs,
     "rows.fbin": _fbin,
+    "rows.hdf5": _hdf5,
+    "packed.h5": _hdf5,
 }
 
 

@@ -14,6 +14,7 @@ from vecstore_ingest.formats.arrow import ArrowReader
 from vecstore_ingest.formats.csv import CsvReader
 from vecstore_ingest.formats.fbin import FbinReader
 from vecstore_ingest.formats.fvecs import FvecsReader
+from vecstore_ingest.formats.hdf5 import Hdf5Reader
 from vecstore_ingest.formats.jsonl import JsonlReader
 from vecstore_ingest.formats.npy import NpyReader
 from vecstore_ingest.formats.npz import NpzReader
@@ -33,10 +34,12 @@ FORMATS: Mapping[str, Callable[[Source], Reader]] = {
     "npz": NpzReader,
     "fvecs": FvecsReader,
     "fbin": FbinReader,
+    "hdf5": Hdf5Reader,
 }
 
 EXTENSIONS: Mapping[str, str] = {f".{name}": name for name in FORMATS} | {
     ".pq": "parquet",
+    ".h5": "hdf5",
     ".feather": "arrow",
     ".ipc": "arrow",
     ".arrows": "arrow",

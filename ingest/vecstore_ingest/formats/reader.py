@@ -63,7 +63,7 @@ class Source:
     format : str, optional
         A name of :data:`vecstore_ingest.FORMATS`; by default the file's extension decides.
     ids : str, optional
-        For formats that hold vectors only (npy, fvecs, fbin): a file with one id per vector
+        For formats that hold vectors only (npy, fvecs, fbin, hdf5): a file with one id per vector
         (``.txt``, ``.npy`` or ``.ivecs``), or ``"rows"`` to use row numbers as ids.
     """
 
