@@ -190,7 +190,9 @@ class Lab:
             first, last = self.starts[number], self.starts[number + 1]
             version = docs.version
             assert version == last if done else first <= version <= last
-            for seen in range(max(first, version - 1), version + 1):
+            # What expired cannot be read; killed or not, that is an action of its own.
+            oldest = version if number >= stage_of("expire") else max(first, version - 1)
+            for seen in range(oldest, version + 1):
                 check_items(docs.at(seen), self.states[seen])
             model = self.states[version]
             for space in model.spaces:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,22 @@ def _ingested(batch: int) -> Callable[[CollectionModel], object]:
     return apply
 
 
+def _backfill(store: vecstore.Store, _: Path, acknowledge: Acknowledge) -> None:
+    docs = store.collection("docs")
+    docs.backfill(
+        to="v2",
+        encoder=Encoder(),
+        batch=BATCH,
+        priority="oldest",
+        progress=lambda _: acknowledge(docs.version),
+    )
+
+
+def _backfilled(model: CollectionModel) -> None:
+    missing = [item.id for item in model.items.values() if "v2" not in item.vectors][:BATCH]
+    model.add_vectors(missing, vectors_of(missing, "v2", 5), "v2", "skip")
+
+
 def _drop_other(store: vecstore.Store, *_: Any) -> None:
     """Another collection comes and goes."""
     other = store.create_collection("other", exist_ok=True)
@@ -207,6 +224,10 @@ STORY: list[Act] = [
     Act(name="fill caches", run=_caches),
     Act(name="cascade", run=_cascade, models=(_cascaded,)),
     Act(name="ingest", run=_ingest, models=tuple(map(_ingested, range(3)))),
+    Act(name="backfill", run=_backfill, models=(_backfilled,) * 3),
+    commits("compact", lambda docs: docs.compact(), _same),
+    Act(name="expire", run=lambda store, *_: store.collection("docs").expire(keep_last=1)),
+    Act(name="collect garbage", run=lambda store, *_: store.gc(grace=timedelta(0))),
     commits("drop a space", lambda docs: docs.drop_space("v1"), lambda m: m.drop_space("v1")),
     Act(name="drop a collection", run=_drop_other),
     Act(name="export", run=_export),

@@ -43,7 +43,7 @@ def postgres_lab(tmp_path_factory, postgres):
 
 def test_the_story_passes_every_failpoint(lab):
     passed = {point for run in lab.clean for point, _ in run.passed}
-    assert set(Failpoint) - passed == {Failpoint.FILE_REMOVE}, "only failures remove a file yet"
+    assert set(Failpoint) == passed
 
 
 def test_each_failpoint_kills_and_nothing_is_lost(lab):
@@ -63,15 +63,14 @@ def test_an_action_killed_anywhere_ends_as_a_clean_run(lab, number):
         lab.kill(number, failpoint=f"*@{at}=kill", power_cut=at % 2 == 0).killed
         for at in range(1, count + 1)
     ]
-    # A background thread may pass a point more or less than in the clean run.
-    assert sum(killed) >= count - 1
+    # A background thread, or a file less, may pass a point less than in the clean run.
+    assert sum(killed) >= count - 2
     for after in moments(lab, number, seed=1, count=RANDOM_KILLS):
         lab.kill(number, after=after)
 
 
-@pytest.mark.slow
-def test_there_were_many_kills(lab):
-    assert lab.kills >= 400
+def test_there_are_many_kills(lab):
+    assert sum(len(run.passed) + RANDOM_KILLS for run in lab.clean) >= 600
 
 
 @pytest.mark.slow

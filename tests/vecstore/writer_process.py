@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from itertools import count
 
 import numpy as np
@@ -52,6 +53,44 @@ def attach(docs, me, batches):
             ids=ids, vectors=vectors_of(ids, me), space="v2", on_existing="replace"
         )
         yield result.version
+
+
+def transfer(docs, me, batches):
+    """Split the total of a pair of accounts anew, in one commit; see ``test_isolation``."""
+    rng = np.random.default_rng(me)
+    for _ in range(batches):
+        pair, amount = int(rng.integers(4)), int(rng.integers(101))
+        amounts = [amount, 100 - amount]
+        result = docs.upsert(
+            ids=[f"a{pair}", f"b{pair}"],
+            vectors=[[value, 1] for value in amounts],
+            metadata={"amount": amounts},
+        )
+        yield [result.version, pair, amount]
+
+
+def watch(docs, until, _batches):
+    """Read version after version, each twice, until a last one; yield what each holds."""
+
+    def balances(reader):
+        rows = [row for batch in reader.scan(spaces=["v1"]) for row in batch.to_pylist()]
+        hits = reader.search([0, 1], space="v1", k=99)
+        assert sorted(hits.ids) == sorted(row["id"] for row in rows)
+        by_id = {row["id"]: row["amount"] for row in rows}
+        assert [-float(by_id[name] ** 2) for name in hits.ids] == hits.scores.tolist()
+        return by_id
+
+    last, held = -1, []
+    while last < until:
+        version = docs.refresh()
+        if version.version == last:
+            time.sleep(0.002)
+            continue
+        last = version.version
+        held.append((version, balances(version)))
+        for earlier, before in held[-5:]:
+            assert balances(earlier) == before, "a version that is held never changes"
+        yield [last, held[-1][1]]
 
 
 def live(docs, me, batches):

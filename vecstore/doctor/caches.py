@@ -240,7 +240,16 @@ def check_orphans(case: Case, grace: timedelta) -> Iterator[Diagnosis]:
             diagnosis = case.diagnosis(
                 "notice", "orphans", found.path, f"{what}; {found.size} bytes", "remove it"
             )
-            yield replace(diagnosis, cure=_remove(case, found.path))
+            remove = case.root.remove if found.is_temporary else partial(_collect, case)
+            yield replace(diagnosis, cure=partial(remove, found.path))
+
+
+def _collect(case: Case, path: str) -> None:
+    """Delete a file that nobody registered, and see to it that nobody can from now on."""
+    never = datetime.fromtimestamp(0, UTC)
+    swept = case.catalog.sweep(case.record.id, expired_before=never, orphans=[path], forget=True)
+    if path in swept.paths:
+        case.root.remove(path)
 
 
 def _remove(case: Case, path: str) -> Callable[[], object]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import final
 
@@ -90,12 +91,19 @@ class _OpenIndex:
         """Open the folder's index, or begin it anew if it is not what was written last."""
         if not is_sealed(folder, self._verified):
             durable.remove_tree(folder)
-        durable.make_folder(folder)
-        index = open_index(str(folder), self._language)
-        found = LexicalIndex(index, language=self._language)
-        current = self._caught_up(index, found, snapshot)
-        if current is not found:
-            seal(folder)
+        try:
+            durable.make_folder(folder)
+            index = open_index(str(folder), self._language)
+            found = LexicalIndex(index, language=self._language)
+            current = self._caught_up(index, found, snapshot)
+            if current is not found:
+                seal(folder)
+        except (OSError, ValueError):
+            # A disk that is full needs no half of an index.
+            if not is_sealed(folder, set()):
+                with suppress(OSError):
+                    durable.remove_tree(folder)
+            raise
         return current
 
     def _caught_up(
