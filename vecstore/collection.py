@@ -275,7 +275,8 @@ class Collection(Migratable):
 
         Reads every file of every version, and compares size, checksum, rows and row ids; opens
         translators, indexes and caches; measures the recall of indexes of native vectors on a
-        sample; looks for files that no version refers to. It changes nothing by itself.
+        sample; looks for vectors of one space in another, and for files that no version refers
+        to. It changes nothing by itself.
 
         Parameters
         ----------

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 
 import vecstore
+from tests.planted import DIM as PLANTED_DIM
+from tests.planted import Model
 from tests.vecstore.whole_store import (
     CACHES,
     DAMAGES,
@@ -225,6 +227,23 @@ def test_under_postgresql_as_well(place):
         (place.data / file.file.path).write_bytes(b"")
         [found] = store.doctor(repair=True).findings
         assert (found.file, found.severity) == (file.file.path, "error")
+
+
+def test_vectors_of_another_space_are_a_warning_that_names_their_file(store):
+    old, new = Model(1), Model(2)
+    docs = store.create_collection("docs")
+    for name, model in (("v1", old), ("v2", new)):
+        docs.create_space(name, dim=PLANTED_DIM)
+        ids = [f"{name}-{n}" for n in range(400)]
+        docs.upsert(ids=ids, vectors=model.embed(400), space=name)
+    assert docs.doctor().findings == ()
+    strays = [f"stray-{n}" for n in range(100)]
+    docs.upsert(ids=strays, vectors=old.embed(100, start=3), space="v2", guard="off")
+    newest = [f for f in docs.latest().snapshot.state.files if f.kind == "vectors"][-1]
+    [found] = docs.doctor(repair=True).findings
+    assert (found.check, found.severity, found.repaired) == ("purity", "warning", False)
+    assert found.file == newest.file.path
+    assert "20.0% of the vectors in space 'v2' look like those of space 'v1'" in found.finding
 
 
 def test_caches_of_every_kind_were_there(folder):

@@ -17,7 +17,13 @@ from vecstore.doctor.caches import (
     check_words,
 )
 from vecstore.doctor.case import RESTORE, Case
-from vecstore.doctor.files import check_content, check_files, check_rows, check_translators
+from vecstore.doctor.files import (
+    check_content,
+    check_files,
+    check_purity,
+    check_rows,
+    check_translators,
+)
 from vecstore.doctor.report import Diagnosis, DoctorReport, Finding
 from vecstore.errors import CorruptFileError, VecstoreError
 from vecstore.storage.root import DataRoot
@@ -34,6 +40,7 @@ _CHECKS: dict[str, _Check] = {
     "content": check_content,
     "rows": check_rows,
     "translators": check_translators,
+    "purity": check_purity,
     "indexes": check_indexes,
     "recall": check_recall,
     "caches": check_caches,

@@ -11,12 +11,13 @@ from vecstore.catalog import FileRecord
 from vecstore.doctor.case import RESTORE, Case
 from vecstore.doctor.report import Diagnosis
 from vecstore.errors import VecstoreError
+from vecstore.guards import purity
 from vecstore.snapshot import vector_labels
 from vecstore.storage.deletes import read_deletes
 from vecstore.storage.items import ItemSegment
 from vecstore.storage.vectors import read_vectors
 
-__all__ = ["check_content", "check_files", "check_rows", "check_translators"]
+__all__ = ["check_content", "check_files", "check_purity", "check_rows", "check_translators"]
 
 # By how much a stored unit vector's squared length may differ from 1 after rounding to its type.
 _UNIT = {"float32": 1e-4, "float16": 1e-2}
@@ -154,4 +155,21 @@ def check_translators(case: Case) -> Iterator[Diagnosis]:
                 paths[0],
                 f"it maps {found[0]} to {found[1]} dimensions, {record.source!r} and "
                 f"{record.target!r} have {wanted[0]} and {wanted[1]}",
+            )
+
+
+def check_purity(case: Case) -> Iterator[Diagnosis]:
+    """Look in each space for vectors that another space's model made."""
+    if not case.whole(*case.snapshot.state.files):
+        return
+    for found in purity(case.snapshot):
+        for other, share in found.strays.items():
+            worst = next((f.path for f in found.files if f.other == other), None)
+            yield case.diagnosis(
+                "warning",
+                "purity",
+                worst,
+                f"about {share:.1%} of the vectors in space {found.space!r} look like those of "
+                f"space {other!r}",
+                "embed these items again, and add_vectors with on_existing='replace'",
             )
