@@ -14,7 +14,7 @@ from tests.vecstore.crash_story import STORY
 from vecstore.storage.failpoints import Failpoint
 
 ACTIONS = [pytest.param(number, id=act.name) for number, act in enumerate(STORY)]
-RANDOM_KILLS = 16
+RANDOM_KILLS = 12
 
 
 @pytest.fixture(scope="module")
