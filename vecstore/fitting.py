@@ -88,6 +88,12 @@ class Fit:
     files: Mapping[str, bytes]
     measured: Mapping[str, Any]
 
+    @property
+    def tuned(self) -> TranslatorFamily:
+        """The chosen family with its hyper-parameters."""
+        chosen = self.selection
+        return next(c.tuned for c in chosen.candidates if c.family == chosen.family)
+
     def report(self, translator_id: str) -> TranslatorReport:
         """Return the report under the id the translator was stored with."""
         selection = self.selection
@@ -138,6 +144,7 @@ def fit_pairs(
     measured = {
         "pairs": selection.n_pairs,
         "side": side,
+        "asked": _names(families),
         "offset": _offset(selection, pairs, queries, new, seed=seed),
         "overlap": [selection.quality.mean, selection.quality.low, selection.quality.high],
         "fingerprints": [space.fingerprint for space in spaces],
@@ -193,6 +200,14 @@ def as_families(
     if isinstance(families, (str, TranslatorFamily)):
         families = [families]
     return [get_family(f) if isinstance(f, str) else f for f in families]
+
+
+def _names(
+    families: str | TranslatorFamily | Sequence[str | TranslatorFamily] | None,
+) -> list[str] | None:
+    """Return what the caller let it choose from, for the next fit; None for everything."""
+    known = as_families(families)
+    return None if known is None else [family.name for family in known]
 
 
 def _offset(

@@ -2,31 +2,67 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from vecstore.catalog import Changes
+import numpy as np
+from numpy.typing import NDArray
+
+from vecstore.catalog import Catalog, Changes, CollectionRecord, SpaceRecord
+from vecstore.encoders import Encoders
 from vecstore.encoding import Encoder
-from vecstore.errors import NotFoundError
+from vecstore.errors import NotFoundError, VecstoreError
+from vecstore.fitting import store_fit
 from vecstore.snapshot import Snapshot
+from vecstore.storage.root import DataRoot
 from vecstore.upgrade.backfill import Backfill
 from vecstore.upgrade.backfill_job import (
+    JOB_PREFIX,
     BackfillProgress,
     BackfillReport,
     BackfillRequest,
     BackfillState,
 )
+from vecstore.upgrade.background import BackgroundRefits
 from vecstore.upgrade.claims import Claims
 from vecstore.upgrade.defaults import SpaceSwitch, roll_back, switch
 from vecstore.upgrade.priorities import Priority, backfill_order
 from vecstore.upgrade.retirement import Retirement, retire
 from vecstore.upgrading import Upgradable
 
+if TYPE_CHECKING:
+    # With all of fitting: a search needs none of it.
+    from vecstore.upgrade.refit import Refit, RefitAdvice
+    from vecstore.upgrade.status import UpgradeStatus
+
 __all__ = ["Migratable"]
+
+_log = logging.getLogger(__name__)
 
 
 class Migratable(Upgradable):
     """How a collection gets from an old generation to a new one, and back."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        root: DataRoot,
+        record: CollectionRecord,
+        *,
+        encoders: Encoders,
+        refresh_interval: float,
+        refit: bool,
+    ) -> None:
+        super().__init__(
+            catalog, root, record, encoders=encoders, refresh_interval=refresh_interval
+        )
+        self._tried: dict[str, int] = {}
+        self._refits = BackgroundRefits(
+            lambda: refit and bool(self._due()), lambda: self._refit_all(self._due())
+        )
 
     # The default query space
 
@@ -85,6 +121,7 @@ class Migratable(Upgradable):
         progress: Callable[[BackfillProgress], None] | None = None,
         stop: Callable[[], bool] | None = None,
         resume: bool = True,
+        refit: bool = True,
         seed: int = 0,
     ) -> BackfillReport:
         """Embed stored documents that lack a native vector in a space, the most wanted first.
@@ -116,6 +153,9 @@ class Migratable(Upgradable):
             Asked before each batch; if it returns true, the job ends there and can go on later.
         resume : bool
             If false, forget an interrupted run of this job and begin anew.
+        refit : bool
+            Fit translators again when their pairs have doubled, after the commit that did it; see
+            :meth:`refit_translators`.
 
         Raises
         ------
@@ -165,11 +205,139 @@ class Migratable(Upgradable):
             claims=Claims(self._catalog.claims, self._record.id, record.id),
             progress=progress,
             stop=stop or (lambda: False),
-            committed=lambda: 0,
+            committed=lambda: self._refit_all(self._due()) if refit else 0,
         ).run()
         if report.finished:
             self.clear_checkpoint(job)
         return report
+
+    # Refits and status
+
+    def refit_translators(
+        self,
+        *,
+        target: str | None = None,
+        force: bool = False,
+        queries: NDArray[np.float32] | None = None,
+        seed: int = 0,
+    ) -> list[Refit]:
+        """Fit translators again where coverage has grown enough to help.
+
+        A refit is due when the pairs (native vectors of the same items in both spaces, never
+        translated ones) are twice those of the fit. The new fit takes the old one's place, in
+        one commit, if on pairs that neither has seen it is no worse. It chooses from the families
+        that the old one was chosen from; indexes over the old translation are built again.
+        Backfills and, in the background, cascades do this by themselves from 200 new pairs on.
+
+        Parameters
+        ----------
+        target : str, optional
+            Only translators into this space.
+        force : bool
+            Also where no refit is due.
+        queries : ndarray of shape (n, dim), optional
+            Real queries of the target space, to choose by and to learn the offset from; by
+            default the last ones that this process has searched for, if they are at least 20.
+
+        Returns
+        -------
+        list of Refit
+            One for each translator that was tried; print them.
+        """
+        from vecstore.upgrade.refit import refit_advice
+
+        snapshot = self._settled().snapshot
+        if target is not None:
+            snapshot.space(target)
+        chosen = [a for a in refit_advice(snapshot, target=target) if a.due or force]
+        return [self._refit(snapshot, each, queries=queries, seed=seed) for each in chosen]
+
+    def upgrade_status(self, *, predict: bool = True, seed: int = 0) -> UpgradeStatus:
+        """Return where the upgrade stands: coverage, routes, pending jobs, and what to do next.
+
+        Parameters
+        ----------
+        predict : bool
+            Predict what the translations into the default space (or the newest) are worth over
+            the items they serve, up to 50,000. That takes some seconds.
+        """
+        from vecstore.upgrade.status import upgrade_status
+        from vecstore_translators.offset import MIN_QUERIES
+
+        snapshot = self._settled().snapshot
+        found = {n: self._recent.of(r.id, least=MIN_QUERIES) for n, r in snapshot.spaces.items()}
+        return upgrade_status(
+            snapshot,
+            demand=self._demand.read(),
+            jobs=tuple(self._catalog.checkpoints(self._record.id, JOB_PREFIX).values()),
+            queries={name: asked for name, asked in found.items() if asked is not None},
+            predict=predict,
+            seed=seed,
+        )
+
+    def _due(self) -> list[RefitAdvice]:
+        """Return the refits that should happen by themselves.
+
+        What a refit did not improve is tried again when its pairs have doubled once more.
+        """
+        from vecstore.upgrade.refit import GROWTH, LEAST_NEW, refit_advice
+
+        due = []
+        for each in refit_advice(self._latest.get().snapshot):
+            tried = max(each.fitted, self._tried.get(each.id, 0))
+            if each.due and each.pairs >= max(GROWTH * tried, tried + LEAST_NEW):
+                due.append(each)
+        return due
+
+    def _keep(
+        self, record: SpaceRecord, row_ids: NDArray[np.int64], vectors: NDArray[np.float32]
+    ) -> None:
+        super()._keep(record, row_ids, vectors)
+        self._refits.consider()
+
+    def _refit_all(self, advice: list[RefitAdvice]) -> int:
+        """Fit again what is due; a fit that fails costs nothing but a warning. Return how many."""
+        kept = 0
+        for each in advice:
+            try:
+                tried = self._refit(self._latest.get().snapshot, each, queries=None, seed=0)
+                kept += tried.id is not None
+            except VecstoreError as error:
+                _log.warning("translator %s was not fitted again: %s", each.id, error)
+        return kept
+
+    def _refit(
+        self,
+        snapshot: Snapshot,
+        advice: RefitAdvice,
+        *,
+        queries: NDArray[np.float32] | None,
+        seed: int,
+    ) -> Refit:
+        from vecstore.upgrade.refit import replacement, try_refit
+        from vecstore.upgrade.reindex import rebuild_indexes
+        from vecstore_translators.offset import MIN_QUERIES
+
+        if queries is None and advice.side == "documents":
+            queries = self._recent.of(snapshot.space(advice.target).id, least=MIN_QUERIES)
+        [old] = [t for t in snapshot.state.translators if t.id == advice.id]
+        opened = self._latest.translators.open(old)
+        refit, fit = try_refit(snapshot, advice, old, opened, queries=queries, seed=seed)
+        if not refit.is_no_worse:
+            self._tried[old.id] = advice.pairs
+            return refit
+        record = store_fit(fit, self._root, self._record.directory)
+        self._commit(replacement(record, old.id, fit.spaces))
+        rebuild_indexes(
+            self._catalog,
+            self._record.id,
+            self._latest.refresh().snapshot,
+            self._latest.translators,
+            replaced=old.id,
+            target=old.target,
+        )
+        self.refresh()
+        return replace(refit, id=record.id)
 
     # The end of a generation
 

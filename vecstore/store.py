@@ -29,6 +29,7 @@ def open(
     create: bool = True,
     refresh_interval: float = 0.5,
     encoders: OpenEncoder | None = None,
+    refit: bool = True,
 ) -> Store:
     """Open a store.
 
@@ -46,6 +47,9 @@ def open(
     encoders : callable, optional
         Opens an encoder by the address that a space remembers, when texts are to be embedded
         for it: ``vecstore_ingest.open_encoder``, or any ``address -> Encoder``.
+    refit : bool
+        Fit translators again in the background when cascades have doubled their pairs; see
+        ``Collection.refit_translators``.
 
     Raises
     ------
@@ -72,7 +76,7 @@ def open(
             raise InvalidArgumentError(
                 "a store whose catalog is a database needs data=, the folder for its files"
             )
-        return Store(text, data, refresh_interval=refresh_interval, encoders=encoders)
+        return Store(text, data, refresh_interval=refresh_interval, encoders=encoders, refit=refit)
     folder = Path(text)
     database = folder / "catalog.db"
     if not create and not database.is_file():
@@ -82,7 +86,9 @@ def open(
     except OSError as error:
         raise StorageError(f"cannot create store {folder}: {error.strerror}") from error
     url = f"sqlite:///{database.absolute()}"
-    return Store(url, data or folder, refresh_interval=refresh_interval, encoders=encoders)
+    return Store(
+        url, data or folder, refresh_interval=refresh_interval, encoders=encoders, refit=refit
+    )
 
 
 @final
@@ -100,10 +106,12 @@ class Store:
         *,
         refresh_interval: float = 0.5,
         encoders: OpenEncoder | None = None,
+        refit: bool = True,
     ) -> None:
         self._root = open_root(data)
         self._catalog = Catalog(url)
         self._refresh_interval = refresh_interval
+        self._refit = refit
         self._encoders = Encoders(encoders)
         self._lock = threading.Lock()
         self._open: dict[str, Collection] = {}
@@ -242,5 +250,6 @@ class Store:
                     record,
                     encoders=self._encoders,
                     refresh_interval=self._refresh_interval,
+                    refit=self._refit,
                 )
             return self._open[record.id]

@@ -28,6 +28,7 @@ from vecstore.snapshot import Snapshot
 from vecstore.spaces import EncodingProfile, Metric, Space, VectorType
 from vecstore.storage.root import DataRoot
 from vecstore.upgrade.demand import DemandCounter
+from vecstore.upgrade.recent import RecentQueries
 from vecstore.version import OpenVersion
 from vecstore.writes import (
     Checkpoint,
@@ -62,6 +63,7 @@ class Writable(Readable):
         )
         self._shared_embedder = SharedEmbedder(lambda *made: self._coverage.add(*made))
         self._coverage = CoverageWriter(self._keep, self._shared_embedder.forget)
+        self._recent = RecentQueries()
         self._demand = DemandCounter(
             catalog.demand, record.id, live=lambda: self._latest.refresh().snapshot.live
         )
@@ -289,8 +291,9 @@ class Writable(Readable):
         return self._shared_embedder if commit else DirectEmbedder()
 
     def _note(self, queries: QueryVectors, result: SearchResult) -> None:
-        """Count what searches return, as demand."""
+        """Count what searches return, as demand, and remember what was asked."""
         self._demand.count(result.row_ids)
+        self._recent.add(result.plan.target.id, queries.by_space[queries.target])
 
     def _keep(
         self, record: SpaceRecord, row_ids: NDArray[np.int64], vectors: NDArray[np.float32]

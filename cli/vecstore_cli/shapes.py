@@ -234,6 +234,56 @@ SHAPES: Final[dict[str, Any]] = {
         "seconds": "number",
         "embedded": "documents that were embedded for this",
     },
+    "upgrade status": {
+        "collection": "text",
+        "version": "integer",
+        "items": "integer",
+        "default_space": "name of a space or null",
+        "generations": [
+            {
+                "space": "text",
+                "generation": "integer from 1",
+                "supersedes": "name of a space or null",
+                "default": "boolean",
+                "retired_version": "integer or null",
+                "native": "items that a search in it serves by their own vectors",
+                "translated": "items that it serves by routes",
+                "unserved": "items that it does not serve",
+                "coverage": "share of items with a native vector, 0 to 1",
+                "demand": "share of what was asked for that has a native vector, or null",
+                "routes": "objects of path, kind, families, items, overlap, predicted",
+                "retirable": "whether no item would be left unserved without it",
+            }
+        ],
+        "jobs": "interrupted backfills: objects of to, priority, budget, done, base",
+        "refits": [
+            {
+                "id": "of the translator",
+                "source": "name of a space",
+                "target": "name of a space",
+                "side": "documents or queries",
+                "fitted": "pairs it was fitted on",
+                "pairs": "pairs there are",
+                "due": "boolean",
+            }
+        ],
+        "advice": "texts: what could be done next",
+    },
+    "upgrade refit": [
+        {
+            "replaced": "id of the old translator",
+            "id": "of the new one, or null if the old one was kept",
+            "source": "name of a space",
+            "target": "name of a space",
+            "side": "documents or queries",
+            "fitted": "pairs of the old fit",
+            "pairs": "pairs of the new fit",
+            "family": "of the new fit",
+            "before": "overlap of the old fit on pairs that neither has seen, or null",
+            "after": "overlap of the new one, or null",
+            "gain": _INTERVAL,
+        }
+    ],
     "upgrade switch": _SWITCH,
     "upgrade rollback": _SWITCH,
     "upgrade retire": {

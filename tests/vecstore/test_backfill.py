@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import vecstore
-from tests.vecstore.backfill_process import DIM, TextEncoder, vector_of
+from tests.vecstore.backfill_process import BARE, COVERED, DIM, N, TextEncoder, filled
 from vecstore.errors import (
     EncoderError,
     InvalidArgumentError,
@@ -23,21 +23,6 @@ from vecstore.errors import (
 )
 
 PROCESS = Path(__file__).with_name("backfill_process.py")
-N, COVERED, BARE = 90, 40, (50, 61)
-
-
-def filled(store, n=N, *, metric="cosine"):
-    """Items in v1, 40 of them in v2 too, two without a document; old and new vectors correlate."""
-    docs = store.create_collection("docs")
-    texts = [None if i in BARE else f"text {i}" for i in range(n)]
-    new = np.stack([vector_of(f"text {i}") for i in range(n)])
-    mix = np.random.default_rng(1).standard_normal((DIM, 5))
-    docs.create_space("v1", dim=5, model="old", metric=metric)
-    ids = [f"{i:03}" for i in range(n)]
-    docs.upsert(ids=ids, vectors=new @ mix, documents=texts)
-    docs.create_space("v2", dim=DIM, model="new", metric=metric, supersedes="v1")
-    docs.add_vectors(ids=ids[:COVERED], vectors=new[:COVERED], space="v2")
-    return docs, ids, new
 
 
 def state_of(docs):

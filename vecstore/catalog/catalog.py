@@ -313,6 +313,18 @@ class Catalog:
             return None if state is None else dict(state)
 
     @retried
+    def checkpoints(self, collection_id: str, prefix: str) -> dict[str, dict[str, Any]]:
+        """Return the states of the jobs whose names begin so, by name."""
+        table = tables.checkpoints
+        with self._database.read() as connection:
+            rows = connection.execute(
+                select(table)
+                .where(table.c.collection_id == collection_id, table.c.job.startswith(prefix))
+                .order_by(table.c.job)
+            )
+            return {row.job: dict(row.state) for row in rows}
+
+    @retried
     def clear_checkpoint(self, collection_id: str, job: str) -> None:
         """Forget a job."""
         table = tables.checkpoints

@@ -11,7 +11,6 @@ from vecstore.errors import InvalidArgumentError
 from vecstore.snapshot import Snapshot
 from vecstore.translation import Translators
 from vecstore.upgrade.demand import Demand
-from vecstore.upgrade.doubt import translation_spread
 
 __all__ = ["Priority", "backfill_order", "checked_priority"]
 
@@ -53,6 +52,8 @@ def backfill_order(
     if priority != "random":
         asked = demand.of(missing)
     if "uncertainty" in priority:
+        from vecstore.upgrade.doubt import translation_spread  # with all of fitting
+
         spread = translation_spread(snapshot, target, missing, translators=translators, seed=seed)
     if priority == "demand":
         keys = [asked]

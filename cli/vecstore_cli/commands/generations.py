@@ -17,9 +17,60 @@ from vecstore_cli.options import (
     opens_store,
     yes_option,
 )
-from vecstore_cli.output import show_one
+from vecstore_cli.output import plain, show_json, show_one, show_rows
+from vecstore_cli.progress import working
 
-__all__ = ["retire", "rollback", "switch"]
+__all__ = ["refit", "retire", "rollback", "status", "switch"]
+
+
+@click.command(epilog=examples("vecstore upgrade status shop.vecstore"))
+@opens_store()
+@collection_option
+@click.option(
+    "--predict/--no-predict", default=True, show_default=True,
+    help="Predict what translations are worth over the items they serve; takes some seconds.",
+)  # fmt: skip
+@json_option
+def status(store: Store, collection: str | None, predict: bool, as_json: bool) -> None:
+    """Show where the upgrade stands: coverage, routes, pending jobs, and what to do next."""
+    with working() as busy:
+        busy("looking")
+        found = collection_of(store, collection).upgrade_status(predict=predict)
+    if as_json:
+        show_json(asdict(found))
+    else:
+        for line in str(found).splitlines():
+            click.echo(plain(line))
+
+
+@click.command(
+    epilog=examples(
+        "vecstore upgrade refit shop.vecstore",
+        "vecstore upgrade refit shop.vecstore --target v2 --force --json",
+    )
+)
+@opens_store()
+@collection_option
+@click.option("--target", metavar="SPACE", help="Only translators into this space.")
+@click.option("--force", is_flag=True, help="Also where pairs have not doubled since the fit.")
+@json_option
+def refit(
+    store: Store, collection: str | None, target: str | None, force: bool, as_json: bool
+) -> None:
+    """Fit translators again where coverage has grown enough to help.
+
+    A new fit takes the old one's place only if it is no worse on pairs that neither has seen.
+    """
+    with working() as busy:
+        busy("fitting")
+        done = collection_of(store, collection).refit_translators(target=target, force=force)
+    if as_json:
+        show_rows([asdict(each) for each in done], [], as_json=True)
+        return
+    for each in done:
+        click.echo(plain(str(each)))
+    if not done:
+        click.echo("nothing is due", err=True)
 
 
 @click.command(epilog=examples("vecstore upgrade switch shop.vecstore v2"))

@@ -10,7 +10,7 @@ from vecstore import Collection, Store, UpgradeAssessment
 from vecstore.filters import Where
 from vecstore.upgrade.assessment import DEFAULT_DEPTHS
 from vecstore.upgrade.report import write_report
-from vecstore_cli.commands.generations import retire, rollback, switch
+from vecstore_cli.commands.generations import refit, retire, rollback, status, switch
 from vecstore_cli.errors import BELOW_RETENTION
 from vecstore_cli.options import (
     collection_of,
@@ -33,7 +33,7 @@ def upgrade() -> None:
     """Go from one model generation to the next: decide first, then move as far as it pays."""
 
 
-for _command in (switch, rollback, retire):
+for _command in (status, switch, rollback, refit, retire):
     upgrade.add_command(_command)
 
 
