@@ -81,7 +81,8 @@ def test_the_wheel_names_version_command_and_extras(wheel: zipfile.ZipFile) -> N
     assert metadata["License-Expression"] == "Apache-2.0"
     assert metadata["Requires-Python"] == ">=3.11"
     assert set(metadata.get_all("Provides-Extra", [])) == {
-        "cpu", "dev", "gpu", "openai", "postgres", "sentence-transformers", "train",
+        "ann-benchmarks", "cpu", "dev", "gpu", "openai", "postgres", "sentence-transformers",
+        "train",
     }  # fmt: skip
     assert "vecstore = vecstore_cli.main:main" in entry_points
 
