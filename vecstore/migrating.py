@@ -54,10 +54,16 @@ class Migratable(Upgradable):
         *,
         encoders: Encoders,
         refresh_interval: float,
+        compact_after: int | None,
         refit: bool,
     ) -> None:
         super().__init__(
-            catalog, root, record, encoders=encoders, refresh_interval=refresh_interval
+            catalog,
+            root,
+            record,
+            encoders=encoders,
+            refresh_interval=refresh_interval,
+            compact_after=compact_after,
         )
         self._tried: dict[str, int] = {}
         self._refits = BackgroundRefits(

@@ -7,13 +7,14 @@ import threading
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Self, final
+from typing import Any, Self, final
 
 from vecstore.catalog import Catalog, CollectionRecord
 from vecstore.collection import Collection
 from vecstore.doctor import GRACE, DoctorReport, examine_store
 from vecstore.encoders import Encoders, OpenEncoder
 from vecstore.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError, StorageError
+from vecstore.housekeeping.automatic import COMPACT_AFTER
 from vecstore.housekeeping.garbage import DEFAULT_GRACE, GarbageReport, collect_garbage
 from vecstore.names import check_name
 from vecstore.storage.durable import make_folder
@@ -30,6 +31,8 @@ def open(
     refresh_interval: float = 0.5,
     encoders: OpenEncoder | None = None,
     refit: bool = True,
+    cache: str | os.PathLike[str] | None = None,
+    compact_after: int | None = COMPACT_AFTER,
 ) -> Store:
     """Open a store.
 
@@ -39,7 +42,9 @@ def open(
         A folder, which then holds catalog and data; or the SQLAlchemy URL of a database for
         the catalog (``postgresql+psycopg://...``), with ``data``.
     data : path or str, optional
-        The data root; needed with a URL, by default the folder itself.
+        The data root: a folder, or the URL of an object store, such as
+        ``s3://bucket/prefix?region=eu-central-1``; needed with a URL, by default the folder
+        itself.
     create : bool
         Create the store if it does not exist; otherwise raise.
     refresh_interval : float
@@ -50,6 +55,12 @@ def open(
     refit : bool
         Fit translators again in the background when cascades have doubled their pairs; see
         ``Collection.refit_translators``.
+    cache : path, optional
+        Local folder for what is read of an object store, up to 16 GiB; by default one below
+        ``XDG_CACHE_HOME`` or ``~/.cache``. Processes may share it.
+    compact_after : int, optional
+        After a write that leaves this many small files of a similar size, they are merged, in
+        a commit of its own; None leaves that to :meth:`Collection.compact`.
 
     Raises
     ------
@@ -71,12 +82,19 @@ def open(
     ['a']
     """
     text = os.fspath(place)
+    options: dict[str, Any] = {
+        "refresh_interval": refresh_interval,
+        "encoders": encoders,
+        "cache": cache,
+        "compact_after": compact_after,
+        "refit": refit,
+    }
     if "://" in text:
         if data is None:
             raise InvalidArgumentError(
                 "a store whose catalog is a database needs data=, the folder for its files"
             )
-        return Store(text, data, refresh_interval=refresh_interval, encoders=encoders, refit=refit)
+        return Store(text, data, **options)
     folder = Path(text)
     database = folder / "catalog.db"
     if not create and not database.is_file():
@@ -86,9 +104,7 @@ def open(
     except OSError as error:
         raise StorageError(f"cannot create store {folder}: {error.strerror}") from error
     url = f"sqlite:///{database.absolute()}"
-    return Store(
-        url, data or folder, refresh_interval=refresh_interval, encoders=encoders, refit=refit
-    )
+    return Store(url, data or folder, **options)
 
 
 @final
@@ -107,8 +123,15 @@ class Store:
         refresh_interval: float = 0.5,
         encoders: OpenEncoder | None = None,
         refit: bool = True,
+        cache: str | os.PathLike[str] | None = None,
+        compact_after: int | None = COMPACT_AFTER,
     ) -> None:
-        self._root = open_root(data)
+        if compact_after is not None and compact_after < 2:
+            raise InvalidArgumentError(
+                f"expected compact_after of at least 2, or None, got {compact_after}"
+            )
+        self._compact_after = compact_after
+        self._root = open_root(data, cache=cache)
         self._catalog = Catalog(url)
         self._refresh_interval = refresh_interval
         self._refit = refit
@@ -251,5 +274,6 @@ class Store:
                     encoders=self._encoders,
                     refresh_interval=self._refresh_interval,
                     refit=self._refit,
+                    compact_after=self._compact_after,
                 )
             return self._open[record.id]

@@ -27,6 +27,7 @@ from vecstore.errors import (
 from vecstore.files import FileWriter
 from vecstore.filters import Where
 from vecstore.guards import Guard, Guarding
+from vecstore.housekeeping.automatic import AutomaticCompaction
 from vecstore.ids import Ids, as_ids
 from vecstore.inputs import Rows
 from vecstore.metadata import widen
@@ -84,12 +85,16 @@ class Writer:
         collection: CollectionRecord,
         latest: Callable[[], Snapshot],
         guard: Guard,
+        *,
+        compact_after: int | None,
     ) -> None:
         self._catalog = catalog
         self.files = FileWriter(root, collection)
         self._collection = collection
         self._latest = latest
         self._guard = guard
+        self._newest: Snapshot | None = None
+        self._compaction = AutomaticCompaction(self.commit, self.files, after=compact_after)
 
     def commit(self, build: Callable[[Snapshot], Changes | None]) -> int:
         """Commit what ``build`` makes of the newest snapshot; build again after a conflict.
@@ -100,7 +105,7 @@ class Writer:
             Other writers were first, time and again.
         """
         for attempt in range(MAX_ATTEMPTS):
-            snapshot = self._latest()
+            snapshot = self._newest = self._latest()
             changes = build(snapshot)
             if changes is None:
                 return snapshot.version
@@ -110,7 +115,8 @@ class Writer:
                 if attempt == MAX_ATTEMPTS - 1:
                     raise
             else:
-                self._latest()  # this process sees its own commit before the caller goes on
+                # This process sees its own commit before the caller goes on.
+                self._newest = self._latest()
                 return version
         raise AssertionError("unreachable")
 
@@ -154,6 +160,7 @@ class Writer:
             )
 
         version = self.commit(build)
+        self._after_write()
         return WriteResult(version=version, rows=len(rows), replaced=replaced)
 
     def add_vectors(
@@ -219,6 +226,7 @@ class Writer:
             )
 
         version = self.commit(build)
+        self._after_write()
         rows, replaced_count, skipped = result
         return WriteResult(version=version, rows=rows, replaced=replaced_count, skipped=skipped)
 
@@ -247,7 +255,12 @@ class Writer:
             return Changes(operation="delete", rows=deleted, add_files=files)
 
         version = self.commit(build)
+        self._after_write()
         return WriteResult(version=version, rows=deleted)
+
+    def _after_write(self) -> None:
+        assert self._newest is not None
+        self._compaction.look(self._newest)
 
     def _nothing(self, checkpoint: Checkpoint | None) -> WriteResult:
         """Commit no rows, but the checkpoint of a job that got past them."""

@@ -53,6 +53,7 @@ class Writable(Readable):
         *,
         encoders: Encoders,
         refresh_interval: float,
+        compact_after: int | None,
     ) -> None:
         self._catalog = catalog
         self._root = root
@@ -68,7 +69,14 @@ class Writable(Readable):
             catalog.demand, record.id, live=lambda: self._latest.refresh().snapshot.live
         )
         guard = Guard(Signatures(root, f"data/{record.directory}/signatures"))
-        self._writer = Writer(catalog, root, record, lambda: self._latest.refresh().snapshot, guard)
+        self._writer = Writer(
+            catalog,
+            root,
+            record,
+            lambda: self._latest.refresh().snapshot,
+            guard,
+            compact_after=compact_after,
+        )
 
     def latest(self) -> CollectionVersion:
         """Return the newest version; it stays as it is while others commit."""

@@ -57,7 +57,7 @@ def opens_store(*, create: bool = False) -> Callable[[Callable[..., Any]], Calla
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         @click.argument("store", metavar="STORE")
-        @click.option("--data", metavar="FOLDER", help="Data root, if STORE is a database URL.")
+        @click.option("--data", metavar="PLACE", help="Data root: a folder, or s3://bucket/prefix.")
         @functools.wraps(command)
         def opened(*args: Any, store: str, data: str | None, **kwargs: Any) -> Any:
             with vecstore.open(store, data=data, create=create, encoders=open_encoder) as handle:

@@ -468,3 +468,35 @@ def test_ids_are_indexed_once_however_often_they_are_compacted(store):
     assert sum(len(hashes) for hashes, _ in docs._latest.cache._id_index._runs) == known == 18
     with vecstore.open(docs._root.folder) as fresh:
         check_items(fresh.collection("docs"), model)
+
+
+def test_small_commits_are_merged_by_themselves_and_searches_stay_the_same(tmp_path):
+    with vecstore.open(tmp_path, compact_after=8) as store:
+        docs, model = worn(store, commits=30)
+        check(docs, model)
+        for pile in docs.segments:
+            # Fewer than 8 of a tier, and one tier for each eightfold size.
+            assert pile.files < 16
+            assert pile.delete_files <= 8
+        assert sum(v.operation == "compact" for v in docs.versions()) >= 6
+    with vecstore.open(tmp_path, compact_after=None) as store:
+        docs = store.collection("docs")
+        before = docs.segments[0].files
+        for number in range(12):
+            docs.upsert(ids=[f"more {number}"])
+        assert docs.segments[0].files == before + 12
+    with pytest.raises(InvalidArgumentError, match="compact_after"):
+        vecstore.open(tmp_path, compact_after=1)
+
+
+def test_a_write_does_not_fail_because_compaction_does(tmp_path, monkeypatch, caplog):
+    from vecstore.housekeeping import automatic
+
+    def refuse(*_):
+        raise StorageError("the disk is full")
+
+    monkeypatch.setattr(automatic, "compact", refuse)
+    with vecstore.open(tmp_path, compact_after=2) as store:
+        docs, model = worn(store, commits=2)
+        check(docs, model)
+    assert "put off: the disk is full" in caplog.text

@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import final
+from collections import Counter
+from collections.abc import Sequence
+from typing import Final, final
 
+from vecstore.catalog import FileRecord
 from vecstore.errors import VecstoreError
 from vecstore.files import FileWriter
 from vecstore.housekeeping.choice import SmallFirst
 from vecstore.housekeeping.compaction import Commit, compact
+from vecstore.housekeeping.segments import TARGET_BYTES
 from vecstore.snapshot import Snapshot
 
-__all__ = ["AutomaticCompaction"]
+__all__ = ["COMPACT_AFTER", "AutomaticCompaction"]
+
+COMPACT_AFTER: Final = 256
 
 _log = logging.getLogger(__name__)
+
+
+def _is_due(files: Sequence[FileRecord], after: int) -> bool:
+    """Say whether some kind has many small files; asked after every write."""
+    if len(files) < after:
+        return False
+    small = Counter((f.kind, f.space_id) for f in files if f.file.size < TARGET_BYTES // 2)
+    return max(small.values(), default=0) >= after
 
 
 @final
@@ -35,7 +49,7 @@ class AutomaticCompaction:
 
     def look(self, snapshot: Snapshot) -> None:
         """Compact if it is due, unless another thread does; a write never fails for it."""
-        if self._after is None or len(snapshot.state.files) < self._after:
+        if self._after is None or not _is_due(snapshot.state.files, self._after):
             return
         if not self._running.acquire(blocking=False):
             return

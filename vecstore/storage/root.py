@@ -21,7 +21,7 @@ from typing import final
 import pyarrow as pa
 import xxhash
 
-from vecstore.errors import CorruptFileError, StorageError, UnsupportedOperationError
+from vecstore.errors import CorruptFileError, StorageError
 from vecstore.storage import durable
 
 __all__ = ["DataRoot", "FoundFile", "LocalRoot", "StoredFile", "open_root"]
@@ -101,13 +101,15 @@ class DataRoot(ABC):
         """Delete a file; missing is fine."""
 
 
-def open_root(place: str | os.PathLike[str]) -> DataRoot:
-    """Open the data root at a folder or URL."""
+def open_root(
+    place: str | os.PathLike[str], *, cache: str | os.PathLike[str] | None = None
+) -> DataRoot:
+    """Open the data root at a folder, or at the URL of an object store with a local cache."""
     text = os.fspath(place)
     if "://" in text and not text.startswith("file://"):
-        raise UnsupportedOperationError(
-            f"data root {text!r}: expected a folder; object stores are not supported yet"
-        )
+        from vecstore.storage.remote import open_remote  # it needs this module
+
+        return open_remote(text, cache=None if cache is None else Path(cache).absolute())
     return LocalRoot(Path(text.removeprefix("file://")))
 
 
@@ -212,10 +214,21 @@ class LocalRoot(DataRoot):
 
     def _resolve(self, path: str) -> Path:
         """Return the absolute path; a path that leaves the root comes from a damaged catalog."""
-        parts = PurePosixPath(path).parts
-        if not parts or path.startswith("/") or ".." in parts or "\0" in path:
-            raise CorruptFileError(f"the catalog names {path!r}, which is outside the data root")
-        return self.folder.joinpath(*parts)
+        return self.folder.joinpath(*checked_parts(path))
+
+
+def checked_parts(path: str) -> tuple[str, ...]:
+    """Return the parts of a path below the root.
+
+    Raises
+    ------
+    CorruptFileError
+        It leads out of the root: it comes from a damaged catalog.
+    """
+    parts = PurePosixPath(path).parts
+    if not parts or path.startswith("/") or ".." in parts or "\0" in path:
+        raise CorruptFileError(f"the catalog names {path!r}, which is outside the data root")
+    return parts
 
 
 def checksum(content: pa.Buffer | bytes) -> str:
