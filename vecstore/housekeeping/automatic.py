@@ -18,7 +18,7 @@ from vecstore.snapshot import Snapshot
 
 __all__ = ["COMPACT_AFTER", "AutomaticCompaction"]
 
-COMPACT_AFTER: Final = 256
+COMPACT_AFTER: Final = 64
 
 _log = logging.getLogger(__name__)
 
