@@ -138,7 +138,7 @@ def measure(folder: Path, rows: int, dim: int, repeats: int) -> list[dict[str, o
         docs.drop_index(docs.indexes[0].id)
 
         docs.create_space("v2", dim=dim, supersedes="v1")
-        docs.add_vectors(ids=ids[:1000], vectors=documents[:1000], space="v2")
+        docs.add_vectors(ids=ids[:1000], vectors=documents[:1000] @ rotation(dim), space="v2")
         docs.fit_translator(source="v1", target="v2", family=Rotation())
         docs.search(batch, space="v2")
         record(
@@ -178,10 +178,13 @@ class Rotation(TranslatorFamily):
 
     def fit(self, X, Y, *, metric="cosine", seed=0):
         """Return a random rotation."""
-        rotation, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(X.shape[1],) * 2))
-        return AffineTranslator(
-            weight=rotation.astype(np.float32), bias=np.zeros(X.shape[1], np.float32)
-        )
+        return AffineTranslator(weight=rotation(X.shape[1]), bias=np.zeros(X.shape[1], np.float32))
+
+
+def rotation(dim: int) -> NDArray[np.float32]:
+    """Return the random rotation that takes vectors of the old space to the new one."""
+    found, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(dim, dim)))
+    return np.ascontiguousarray(found, dtype=np.float32)
 
 
 def clustered(rows: int, dim: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
