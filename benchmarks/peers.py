@@ -46,6 +46,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--python", default=str(PYTHON), help="interpreter that has the peers")
     arguments = parser.parse_args()
+    if arguments.rows < 3000:
+        parser.error("expected at least 3,000 rows: a filter of 1 % must leave ten of them")
     folder = Path(tempfile.mkdtemp(prefix="vecstore-peers-"))
     try:
         name, vectors, queries = data(arguments)
