@@ -33,7 +33,7 @@ def test_the_demo_measures_what_was_measured_before(
     for key, (ndcg, recall) in REFERENCE.items():
         assert methods[key]["ndcg"] == pytest.approx(ndcg, abs=0.003), key
         assert methods[key]["recall"] == pytest.approx(recall, abs=0.005), key
-    assert 0.38 <= methods["forward"]["ndcg"] <= 0.40
+    assert 0.40 <= methods["forward"]["ndcg"] <= 0.42
     assert methods["cascade50"]["ndcg"] >= 0.48
     ordered = ["old", "query", "forward", "cascade20", "cascade50", "full"]
     assert [methods[key]["ndcg"] for key in ordered] == sorted(methods[k]["ndcg"] for k in ordered)

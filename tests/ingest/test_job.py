@@ -44,7 +44,7 @@ def test_every_format_lands_in_the_store(
     assert report.resumed_from == 0
     assert _ids(docs) == rows.ids
     np.testing.assert_array_equal(_vectors(docs, rows.ids), rows.vectors)
-    if not source.path.endswith((".npy", ".fvecs", ".fbin")):
+    if not source.path.endswith((".npy", ".fvecs", ".fbin", ".hdf5", ".h5")):
         assert [item.document for item in docs.get(rows.ids)] == rows.texts
     assert docs.latest().schema.names == ["id", "document"]
 

@@ -109,8 +109,9 @@ def test_a_naive_swap_is_measured_and_never_recommended(store):
     data = dataclasses.replace(data, old=data.new, asked_old=data.asked_new)
     docs = data.write(store, pairs=60)
     found = docs.assess_upgrade(
-        **V1_V2, queries=data.queries("v2", text=False), qrels=data.qrels, encoder=data.encoder()
-    )
+        **V1_V2, queries=data.queries("v2", text=False), qrels=data.qrels, encoder=data.encoder(),
+        commit=False,
+    )  # fmt: skip
     assert figures(found)["naive"] == figures(found)["re-embed"] >= figures(found)["forward"]
     assert found.recommendation.option != "naive"
     other = planted(dims=(20, 24)).write(store, pairs=60)

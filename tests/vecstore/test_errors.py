@@ -26,7 +26,6 @@ from vecstore.errors import (
     SpaceMismatchError,
     StorageError,
     UnpairedRowsError,
-    UnsupportedOperationError,
     VecstoreError,
 )
 
@@ -385,8 +384,8 @@ def test_a_folder_that_cannot_be_a_store_is_refused(tmp_path):
     (tmp_path / "dir" / "catalog.db").mkdir(parents=True)
     with pytest.raises(StorageError):
         vecstore.open(tmp_path / "dir")
-    with pytest.raises(UnsupportedOperationError, match="object stores"):
-        vecstore.open(tmp_path / "cloud", data="s3://bucket")
+    with pytest.raises(InvalidArgumentError, match="gopher"):
+        vecstore.open(tmp_path / "cloud", data="gopher://bucket/prefix")
     with pytest.raises(InvalidArgumentError, match="data="):
         vecstore.open("postgresql://host/db")
     for url in ("nonsense://x", "://", "mysql://ann@host/db", "postgresql://host:port/db"):

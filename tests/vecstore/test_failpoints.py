@@ -46,7 +46,7 @@ def test_files_are_made_and_removed_in_one_module_only(package):
     assert len(modules) > 20
     found = {str(m.relative_to(ROOT)): list(steps_of(m)) for m in modules}
     assert {name: steps for name, steps in found.items() if steps} == {}
-    assert len(list(steps_of(DURABLE))) == 8
+    assert len(list(steps_of(DURABLE))) == 9
 
 
 def test_a_specification_that_means_nothing_is_refused():

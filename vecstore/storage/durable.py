@@ -21,6 +21,7 @@ __all__ = [
     "append",
     "is_temporary",
     "make_folder",
+    "move",
     "remove_file",
     "remove_tree",
     "sync_folder",
@@ -88,6 +89,12 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def move(source: Path, target: Path) -> None:
+    """Give a file another name; it may have the old one again after a power cut."""
+    reach(Failpoint.FILE_RENAME, source)
+    source.replace(target)
 
 
 def remove_file(path: Path) -> None:

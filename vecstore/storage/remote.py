@@ -136,7 +136,7 @@ class RemoteRoot(DataRoot):
             # From now on it is known by its content.
             known = self._known(stored)
             durable.make_folder(known.parent)
-            staged.replace(known)
+            durable.move(staged, known)
         except OSError as error:
             raise StorageError(
                 f"cannot write below the cache {self._cache}: {error.strerror or error}; "

@@ -123,7 +123,9 @@ def parse_vectors(
         batch = reader.get_batch(0)
         row_ids = numpy_view(batch.column("row_id"))
         column = batch.column("vector")
-        dim = column.type.list_size if dim is None else dim
+        if dim not in (None, column.type.list_size):
+            raise ValueError(f"its vectors have {column.type.list_size} dimensions")
+        dim = column.type.list_size
         if column.null_count:
             raise ValueError("a row has no vector")
         values = numpy_view(column.values)[
