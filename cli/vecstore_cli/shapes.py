@@ -284,6 +284,14 @@ SHAPES: Final[dict[str, Any]] = {
             "gain": _INTERVAL,
         }
     ],
+    "upgrade tune-lexical": {
+        "space": "text",
+        "weight": "the weight that searches use from now on",
+        "quality": _INTERVAL,
+        "without": "mean nDCG@k of vectors alone",
+        "measured": "list of [weight, mean nDCG@k]",
+        "queries": "judged queries that have a live answer",
+    },
     "upgrade switch": _SWITCH,
     "upgrade rollback": _SWITCH,
     "upgrade retire": {

@@ -75,10 +75,10 @@ def template(tmp_path_factory: pytest.TempPathFactory, planted: dict[str, np.nda
         [
             {"id": f"q{n}", "query": f"product {n}",
              **{name: planted[name][n].tolist() for name in ("v1", "v2")}}
-            for n in range(12)
+            for n in range(24)
         ],
     )  # fmt: skip
-    (folder / "qrels.txt").write_text("".join(f"q{n} 0 p{n} 1\n" for n in range(12)))
+    (folder / "qrels.txt").write_text("".join(f"q{n} 0 p{n} 1\n" for n in range(24)))
     (folder / "new.txt").write_text("".join(f"p{number}\n" for number in range(4)))
     return folder
 

@@ -104,6 +104,8 @@ LINES = {
     "doctor": "doctor shop.vecstore",
     "index drop": "index drop shop.vecstore {index} --yes",
     "backfill": "backfill shop.vecstore --to v2 --encoder 'vectors:v2.parquet?model=new-model'",
+    "upgrade tune-lexical": "upgrade tune-lexical shop.vecstore --space v2 "
+    "--queries asked.jsonl --qrels qrels.txt",
     "upgrade status": "upgrade status shop.vecstore --no-predict",
     "upgrade refit": "upgrade refit shop.vecstore --force",
     "upgrade switch": "upgrade switch shop.vecstore v2",

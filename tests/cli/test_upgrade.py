@@ -38,15 +38,15 @@ def test_every_form_of_queries_and_judgements_gives_the_same_figures(
     shop: Path, json_of: Any, planted: dict[str, np.ndarray]
 ) -> None:
     expected = json_of(*JUDGED)
-    assert (expected["metric"], expected["queries"], expected["items"]) == ("ndcg", 12, 80)
+    assert (expected["metric"], expected["queries"], expected["items"]) == ("ndcg", 24, 80)
     rows = [json.loads(line) for line in Path("asked.jsonl").read_text().splitlines()]
     pq.write_table(pa.Table.from_pylist(rows), "asked.parquet")
     Path("beir.tsv").write_text(
-        "query-id\tcorpus-id\tscore\n" + "".join(f"q{n}\tp{n}\t1\n" for n in range(12))
+        "query-id\tcorpus-id\tscore\n" + "".join(f"q{n}\tp{n}\t1\n" for n in range(24))
     )
-    Path("plain.txt").write_text("".join(f"q{n} p{n} 1\n" for n in range(12)))
+    Path("plain.txt").write_text("".join(f"q{n} p{n} 1\n" for n in range(24)))
     Path("judged.jsonl").write_text(
-        "".join(json.dumps({"query": f"q{n}", "item": f"p{n}"}) + "\n" for n in range(12))
+        "".join(json.dumps({"query": f"q{n}", "item": f"p{n}"}) + "\n" for n in range(24))
     )
     for queries in ("asked.jsonl", "asked.parquet"):
         for qrels in ("qrels.txt", "beir.tsv", "plain.txt", "judged.jsonl"):
@@ -60,8 +60,8 @@ def test_every_form_of_queries_and_judgements_gives_the_same_figures(
 def test_a_matrix_holds_vectors_of_the_new_space_whose_queries_are_numbered(
     shop: Path, json_of: Any, planted: dict[str, np.ndarray]
 ) -> None:
-    np.save("new-queries.npy", planted["v2"][:12])
-    Path("numbers.txt").write_text("".join(f"{n} 0 p{n} 1\n" for n in range(12)))
+    np.save("new-queries.npy", planted["v2"][:24])
+    Path("numbers.txt").write_text("".join(f"{n} 0 p{n} 1\n" for n in range(24)))
     found = json_of(*ASSESS, "--queries", "new-queries.npy", "--qrels", "numbers.txt")
     full = figures(json_of(*JUDGED))
     # No old vectors, so staying is not measured; no texts, so neither are words.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -145,8 +146,47 @@ def assess(
         _require_retention(ctx, assessment, min_retention)
 
 
+@upgrade.command(
+    "tune-lexical",
+    epilog=examples(
+        "vecstore upgrade tune-lexical shop.vecstore --space v2 --queries asked.jsonl "
+        "--qrels qrels.txt",
+    ),
+)
+@opens_store()
+@collection_option
+@click.option("--space", metavar="SPACE", help="The ranking space; default: as a search has it.")
+@click.option("--queries", required=True, metavar="FILE", help="As in `upgrade assess`.")
+@click.option("--qrels", required=True, metavar="FILE", help="As in `upgrade assess`.")
+@click.option("-k", "--k", "k", type=int, default=10, show_default=True, help="Hits that count.")
+@where_option
+@json_option
+def tune_lexical(
+    store: Store,
+    collection: str | None,
+    space: str | None,
+    queries: str,
+    qrels: str,
+    k: int,
+    where: Where | None,
+    as_json: bool,
+) -> None:
+    """Choose on judged queries how much words count beside vectors, and keep it.
+
+    Searches for --text that rank in the space use the weight from then on.
+    """
+    handle = collection_of(store, collection)
+    spaces = list(handle.spaces) if space is None else [space]
+    with working() as busy:
+        busy("searching with every weight")
+        found = handle.tune_lexical(
+            **_asked(handle, *spaces, queries=queries, qrels=qrels), space=space, k=k, where=where
+        )
+    show_one(asdict(found), str(found), as_json=as_json)
+
+
 def _asked(
-    collection: Collection, source: str, target: str, *, queries: str | None, qrels: str | None
+    collection: Collection, *spaces: str, queries: str | None, qrels: str | None
 ) -> dict[str, Any]:
     """Return the queries and the judgements that the files hold."""
     if queries is None:
@@ -154,7 +194,7 @@ def _asked(
             raise click.UsageError("--qrels judges queries: say which with --queries")
         return {}
     snapshot = collection.latest().snapshot
-    asked = read_queries(queries, spaces=[snapshot.space(name).space for name in (source, target)])
+    asked = read_queries(queries, spaces=[snapshot.space(name).space for name in spaces])
     judged = None if qrels is None else asked.judged(read_qrels(qrels))
     return {"queries": asked.asked(), "qrels": judged}
 
