@@ -6,6 +6,7 @@ gradual and measured. Start with :func:`open`.
 """
 
 from vecstore._version import __version__
+from vecstore.backup import restore
 from vecstore.collection import Collection
 from vecstore.encoding import Encoder
 from vecstore.errors import VecstoreError
@@ -40,4 +41,5 @@ __all__ = [
     "WriteResult",
     "__version__",
     "open",
+    "restore",
 ]

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Collection as Several
 from datetime import timedelta
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, final
 
+from vecstore.backup import BackupReport, back_up
 from vecstore.catalog import Catalog, CollectionRecord
 from vecstore.collection import Collection
 from vecstore.doctor import GRACE, DoctorReport, examine_store
 from vecstore.encoders import Encoders, OpenEncoder
-from vecstore.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError, StorageError
+from vecstore.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError
 from vecstore.housekeeping.automatic import COMPACT_AFTER
 from vecstore.housekeeping.garbage import DEFAULT_GRACE, GarbageReport, collect_garbage
 from vecstore.names import check_name
-from vecstore.storage.durable import make_folder
+from vecstore.places import located
 from vecstore.storage.root import open_root
 
 __all__ = ["Store", "open"]
@@ -81,7 +82,6 @@ def open(
     ...     docs.search([0.9, 0.1, 0], k=1).ids
     ['a']
     """
-    text = os.fspath(place)
     options: dict[str, Any] = {
         "refresh_interval": refresh_interval,
         "encoders": encoders,
@@ -89,22 +89,13 @@ def open(
         "compact_after": compact_after,
         "refit": refit,
     }
-    if "://" in text:
-        if data is None:
-            raise InvalidArgumentError(
-                "a store whose catalog is a database needs data=, the folder for its files"
-            )
-        return Store(text, data, **options)
-    folder = Path(text)
-    database = folder / "catalog.db"
-    if not create and not database.is_file():
-        raise NotFoundError(f"there is no vecstore store at {folder}; run `vecstore init` first")
-    try:
-        make_folder(folder.absolute())
-    except OSError as error:
-        raise StorageError(f"cannot create store {folder}: {error.strerror}") from error
-    url = f"sqlite:///{database.absolute()}"
-    return Store(url, data or folder, **options)
+    where = located(place, data)
+    if not create and not where.exists:
+        raise NotFoundError(
+            f"there is no vecstore store at {where.folder}; run `vecstore init` first"
+        )
+    where.prepare()
+    return Store(where.url, where.data, **options)
 
 
 @final
@@ -259,6 +250,49 @@ class Store:
             A file cannot be deleted; a later call goes on.
         """
         return collect_garbage(self._catalog, self._root, grace=grace, dry_run=dry_run)
+
+    def backup(
+        self,
+        place: str | os.PathLike[str],
+        *,
+        collections: Several[str] | None = None,
+        cache: str | os.PathLike[str] | None = None,
+    ) -> BackupReport:
+        """Copy a consistent snapshot of the store, while others write; see :func:`restore`.
+
+        All that is committed when the call begins is in the backup, with every version that
+        can be read, and of later commits nothing or all up to one. Files are verified as they
+        are copied. What is at the place already and whole is not copied again, what only the
+        backup before had is removed, and until the new one is complete the old one can be
+        restored. One backup at a time may go to a place.
+
+        Files of versions that expire meanwhile stay for the grace period of :meth:`gc`, an
+        hour by default; if copying takes longer and one is gone, the backup fails, and can be
+        run again.
+
+        Parameters
+        ----------
+        place : path or str
+            A folder, or the URL of an object store; the backup lies in ``vecstore-backup``
+            below it.
+        collections : collection of str, optional
+            Names; by default all.
+        cache : path, optional
+            Local folder for what is read of an object store at ``place``, as for :func:`open`.
+
+        Raises
+        ------
+        NotFoundError
+            There is no such collection.
+        AlreadyExistsError
+            The backup at the place is another store's, or has collections that this one would
+            leave out.
+        CorruptFileError
+            A file is damaged or gone.
+        StorageError
+            A place refused; what was copied serves the next call.
+        """
+        return back_up(self._catalog, self._root, place, collections=collections, cache=cache)
 
     def _record(self, name: str) -> CollectionRecord:
         return self.collection(name)._record

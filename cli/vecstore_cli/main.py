@@ -16,6 +16,7 @@ import click
 
 from vecstore import SuspiciousVectorsWarning, VecstoreError, __version__
 from vecstore_cli.commands.backfill import backfill
+from vecstore_cli.commands.backup import backup, restore
 from vecstore_cli.commands.collection import collection
 from vecstore_cli.commands.demo import demo
 from vecstore_cli.commands.doctor import doctor
@@ -84,7 +85,8 @@ def cli() -> None:
 
 for _command in (
     init, info, versions, collection, space, ingest, export, search, get, count, delete,
-    translator, index, upgrade, backfill, doctor, compact, expire, gc, demo,
+    translator, index, upgrade, backfill, doctor, compact, expire, gc, backup,
+    restore, demo,
 ):  # fmt: skip
     cli.add_command(_command)
 

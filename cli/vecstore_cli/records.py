@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from vecstore import Collection, CollectionVersion, Hit, Item
+from vecstore.backup import BackupReport, RestoreReport
 from vecstore.catalog import IndexRecord, TranslatorRecord, VersionRecord
 from vecstore.housekeeping.compaction import CompactionReport
 from vecstore.housekeeping.garbage import GarbageReport
@@ -15,6 +16,7 @@ from vecstore.status import SpaceStatus
 from vecstore.tuning.advice import index_advice
 
 __all__ = [
+    "backup_record",
     "collection_record",
     "compaction_record",
     "expiry_record",
@@ -23,6 +25,7 @@ __all__ = [
     "index_record",
     "index_summary",
     "item_record",
+    "restore_record",
     "space_record",
     "translator_record",
     "version_record",
@@ -174,6 +177,30 @@ def garbage_record(report: GarbageReport, *, dry_run: bool) -> dict[str, Any]:
         "bytes": report.bytes,
         "kinds": dict(report.kinds),
         "dry_run": dry_run,
+    }
+
+
+def backup_record(report: BackupReport) -> dict[str, Any]:
+    """Return what a backup consists of, and what had to be copied for it."""
+    return {
+        "collections": dict(report.collections),
+        "files": report.files,
+        "bytes": report.bytes,
+        "copied_files": report.copied_files,
+        "copied_bytes": report.copied_bytes,
+        "removed_files": report.removed_files,
+        "indexes_left_out": list(report.indexes_left_out),
+    }
+
+
+def restore_record(report: RestoreReport) -> dict[str, Any]:
+    """Return what was restored."""
+    return {
+        "collections": dict(report.collections),
+        "made_at": report.made_at,
+        "files": report.files,
+        "bytes": report.bytes,
+        "indexes_left_out": list(report.indexes_left_out),
     }
 
 

@@ -56,6 +56,7 @@ def template(tmp_path_factory: pytest.TempPathFactory, planted: dict[str, np.nda
         products.fit_translator(source="v1", target="v2", family="ridge")
         products.build_index(space="v1", kind="flat")
         products.switch_space("v1")
+        store.backup(folder / "backups" / "shop")
     rows = [
         {"id": f"n{number}", "text": f"new {number}", "price": 1.5, "vector": vector.tolist()}
         for number, vector in enumerate(planted["v1"][:6])

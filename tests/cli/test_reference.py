@@ -81,6 +81,8 @@ LINES = {
     "compact": "compact shop.vecstore",
     "expire": "expire shop.vecstore --keep-last 1 --yes",
     "gc": "gc shop.vecstore --yes",
+    "backup": "backup shop.vecstore copy",
+    "restore": "restore backups/shop again.vecstore",
     "collection create": "collection create shop.vecstore other",
     "collection list": "collection list shop.vecstore",
     "collection rename": "collection rename shop.vecstore products goods",

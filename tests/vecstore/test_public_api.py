@@ -17,6 +17,8 @@ NAMES = sorted(set(vecstore.__all__) - {"__version__"})
 POSITIONAL = {
     # What a call is about comes first and may be given by position; all else has a name.
     "open": ["place"],
+    "restore": ["place", "into"],
+    "Store.backup": ["place"],
     "Store.create_collection": ["name"],
     "Store.collection": ["name"],
     "Store.rename_collection": ["name", "new_name"],

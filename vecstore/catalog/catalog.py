@@ -16,6 +16,7 @@ from vecstore.catalog import migrations, tables
 from vecstore.catalog.claims import ClaimTable
 from vecstore.catalog.demand import DemandTable
 from vecstore.catalog.engine import Database, retried
+from vecstore.catalog.portable import PortableTables
 from vecstore.catalog.records import (
     Changes,
     CollectionRecord,
@@ -58,6 +59,7 @@ class Catalog:
         self._database = Database(url)
         self.claims = ClaimTable(self._database)
         self.demand = DemandTable(self._database)
+        self.portable = PortableTables(self._database)
         try:
             self._migrate()
         except BaseException:

@@ -12,7 +12,7 @@ from vecstore.catalog.records import Sweep
 from vecstore.catalog.rows import MOST_PARAMETERS
 from vecstore.errors import StorageError
 
-__all__ = ["expire", "refuse_collected", "sweep"]
+__all__ = ["expire", "gone", "refuse_collected", "sweep"]
 
 
 def expire(connection: Connection, collection_id: str, first_version: int) -> None:
@@ -66,7 +66,7 @@ def sweep(
     unknown = [path for path in orphans if path not in needed and path not in removed]
     if forget:
         for part in (tables.files, tables.translators, tables.spaces):
-            connection.execute(delete(part).where(_gone(part, collection_id, horizon or 0)))
+            connection.execute(delete(part).where(gone(part, collection_id, horizon or 0)))
         new = set(unknown) - _collected(connection, collection_id, unknown)
         if new:
             rows = [{"collection_id": collection_id, "path": path} for path in sorted(new)]
@@ -103,13 +103,13 @@ def _needed(
     table = tables.files
     here = table.c.collection_id == collection_id
     columns = select(table.c.id, table.c.path)
-    for row in connection.execute(columns.where(here, ~_gone(table, collection_id, horizon))):
+    for row in connection.execute(columns.where(here, ~gone(table, collection_id, horizon))):
         file_ids.add(row.id)
         paths.add(row.path)
     table = tables.translators
     here = table.c.collection_id == collection_id
     columns = select(table.c.id, table.c.files)
-    for row in connection.execute(columns.where(here, ~_gone(table, collection_id, horizon))):
+    for row in connection.execute(columns.where(here, ~gone(table, collection_id, horizon))):
         translator_ids.add(row.id)
         paths.update(file["path"] for file in row.files.values())
     table = tables.indexes
@@ -125,18 +125,18 @@ def _removed(connection: Connection, collection_id: str, horizon: int) -> list[s
     """Return the paths of files that no version from the horizon on has."""
     table = tables.files
     paths = connection.execute(
-        select(table.c.path).where(_gone(table, collection_id, horizon)).order_by(table.c.path)
+        select(table.c.path).where(gone(table, collection_id, horizon)).order_by(table.c.path)
     )
     removed = list(paths.scalars())
     table = tables.translators
     for files in connection.execute(
-        select(table.c.files).where(_gone(table, collection_id, horizon))
+        select(table.c.files).where(gone(table, collection_id, horizon))
     ).scalars():
         removed += [file["path"] for file in files.values()]
     return removed
 
 
-def _gone(table: Table, collection_id: str, horizon: int) -> ColumnElement[bool]:
+def gone(table: Table, collection_id: str, horizon: int) -> ColumnElement[bool]:
     """Match what was removed in a version that is not newer than the horizon."""
     removed = func.coalesce(table.c.removed_version, horizon + 1)
     return and_(table.c.collection_id == collection_id, removed <= horizon)

@@ -107,6 +107,11 @@ class RemoteRoot(DataRoot):
     def __repr__(self) -> str:
         return f"<RemoteRoot {self._shown}>"
 
+    @property
+    def shown(self) -> str:
+        """See :attr:`DataRoot.shown`."""
+        return self._shown
+
     def write(self, path: str, write: Callable[[pa.NativeFile], object]) -> StoredFile:
         """See :meth:`DataRoot.write`.
 

@@ -55,6 +55,11 @@ class FoundFile:
 class DataRoot(ABC):
     """Where files live. Paths are relative, with forward slashes, and made by vecstore."""
 
+    @property
+    @abstractmethod
+    def shown(self) -> str:
+        """The place as messages name it: without credentials and options."""
+
     @abstractmethod
     def write(self, path: str, write: Callable[[pa.NativeFile], object]) -> StoredFile:
         """Make a new durable file from what ``write`` puts into the sink it is given."""
@@ -119,6 +124,11 @@ class LocalRoot(DataRoot):
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+
+    @property
+    def shown(self) -> str:
+        """See :attr:`DataRoot.shown`."""
+        return str(self.folder)
 
     def write(self, path: str, write: Callable[[pa.NativeFile], object]) -> StoredFile:
         """See :meth:`DataRoot.write`.
