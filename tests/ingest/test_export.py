@@ -19,10 +19,12 @@ from vecstore_ingest import ColumnMapping, export, ingest
 
 @pytest.fixture
 def filled(store: vecstore.Store) -> vecstore.Collection:
-    """Thirty items with every kind of metadata and two spaces, neither complete."""
+    """Thirty items with every kind of metadata and four spaces, all but one incomplete."""
     docs = store.create_collection("filled")
     docs.create_space("a", dim=3, metric="l2")
     docs.create_space("b", dim=4)
+    docs.create_space("c16", dim=4, dtype="float16")
+    docs.create_space("l16", dim=2, metric="l2", dtype="float16")
     rng = np.random.default_rng(5)
     ids = [f"é {i}" for i in range(30)]
     table = pa.table(
@@ -38,12 +40,14 @@ def filled(store: vecstore.Store) -> vecstore.Collection:
     vectors = rng.standard_normal((30, 3)).astype(np.float32)
     docs.upsert(ids=ids, vectors=vectors, space="a", documents=texts, metadata=table)
     docs.add_vectors(ids=ids[5:15], vectors=rng.standard_normal((10, 4)), space="b")
+    docs.add_vectors(ids=ids[:25], vectors=rng.standard_normal((25, 4)), space="c16")
+    docs.add_vectors(ids=ids[3:], vectors=rng.standard_normal((27, 2)), space="l16")
     docs.delete(ids[20:22])
     return docs
 
 
 def _content(docs: vecstore.Collection) -> list[dict[str, Any]]:
-    rows = [r for batch in docs.scan(spaces=["a", "b"]) for r in batch.to_pylist()]
+    rows = [r for batch in docs.scan(spaces=["a", "b", "c16", "l16"]) for r in batch.to_pylist()]
     return sorted(rows, key=lambda row: str(row["id"]))
 
 
@@ -58,6 +62,8 @@ def test_export_and_ingest_restore_every_value(
     copy = store.create_collection("copy")
     copy.create_space("a", dim=3, metric="l2")
     copy.create_space("b", dim=4)
+    copy.create_space("c16", dim=4, dtype="float16")
+    copy.create_space("l16", dim=2, metric="l2", dtype="float16")
     ingest(copy, tmp_path / name)
     np.testing.assert_equal(_content(copy), _content(filled))
     assert copy.latest().schema == filled.latest().schema
@@ -73,6 +79,8 @@ def test_jsonl_restores_what_json_can_hold(
     copy = store.create_collection("copy")
     copy.create_space("a", dim=3, metric="l2")
     copy.create_space("b", dim=4)
+    copy.create_space("c16", dim=4, dtype="float16")
+    copy.create_space("l16", dim=2, metric="l2", dtype="float16")
     ingest(copy, path)
     expected = _content(filled)
     for row in expected:
