@@ -1,4 +1,4 @@
-"""A collection out to one file, streamed: Parquet, Arrow or JSONL, which ingest reads back."""
+"""A collection out to files, streamed: Parquet, Arrow, JSONL or npy, which ingest reads back."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from os import PathLike, fspath
 from pathlib import Path, PurePath
 from typing import Any, BinaryIO, Literal, final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from vecstore import Collection
+from vecstore import Collection, CollectionVersion
 from vecstore.errors import AlreadyExistsError, InvalidArgumentError, StorageError
 from vecstore.storage.durable import appearing
 from vecstore_ingest.formats import EXTENSIONS
@@ -25,8 +26,8 @@ from vecstore_ingest.formats.reader import STDIN
 
 __all__ = ["ExportReport", "export"]
 
-Format = Literal["parquet", "arrow", "jsonl"]
-_FORMATS = ("parquet", "arrow", "jsonl")
+Format = Literal["parquet", "arrow", "jsonl", "npy"]
+_FORMATS = ("parquet", "arrow", "jsonl", "npy")
 
 
 @final
@@ -53,7 +54,8 @@ def export(
 
     The file appears under its name only when it is complete. ``ingest`` of it restores the
     items: columns are id, document, the metadata, and one per space, null where an item has
-    no vector in it.
+    no vector in it. A ``.npy`` file holds the float32 vectors of one space alone, a row for each
+    item that has one; the ids of the rows stand beside it, in ``NAME.ids.npy``.
 
     Parameters
     ----------
@@ -61,7 +63,7 @@ def export(
         ``"-"`` writes JSONL to standard output.
     spaces : sequence of str, optional
         Whose vectors to write; by default all. Under cosine they have unit norm.
-    format : {"parquet", "arrow", "jsonl"}, optional
+    format : {"parquet", "arrow", "jsonl", "npy"}, optional
         By default the extension decides.
     progress : callable, optional
         Called with the number of rows written so far.
@@ -71,7 +73,7 @@ def export(
     AlreadyExistsError
         The file exists and ``overwrite`` is false.
     InvalidArgumentError
-        The format is unknown.
+        The format is unknown, or a matrix is asked for of no space or of several.
     NotFoundError
         A space does not exist.
     """
@@ -92,6 +94,9 @@ def export(
             "export other spaces"
         )
     batches = latest.scan(spaces=names, batch_rows=batch_rows)
+    if chosen == "npy":
+        rows = _matrix(latest, path, names, batches, overwrite=overwrite, progress=progress)
+        return ExportReport(path=path, rows=rows, seconds=time.monotonic() - began)
     vectors = [
         pa.field(name, pa.list_(pa.float32(), latest.snapshot.space(name).space.dim))
         for name in names
@@ -105,6 +110,41 @@ def export(
             if progress is not None:
                 progress(rows)
     return ExportReport(path=path, rows=rows, seconds=time.monotonic() - began)
+
+
+def _matrix(
+    version: CollectionVersion,
+    path: str,
+    spaces: Sequence[str],
+    batches: Iterator[pa.RecordBatch],
+    *,
+    overwrite: bool,
+    progress: Callable[[int], None] | None,
+) -> int:
+    """Write one space's vectors; the ids of their rows appear first."""
+    if len(spaces) != 1:
+        raise InvalidArgumentError(
+            f"expected one space, whose vectors become {path!r}, got {len(spaces)}; pass spaces=, "
+            "and export the items without vectors to Parquet"
+        )
+    [space] = spaces
+    status = version.spaces[space]
+    header = {"descr": "<f4", "fortran_order": False, "shape": (status.native, status.dim)}
+    ids: list[str] = []
+    with (
+        _opened(path, overwrite=overwrite) as file,
+        _opened(str(Path(path).with_suffix(".ids.npy")), overwrite=overwrite) as beside,
+    ):
+        np.lib.format.write_array_header_1_0(file, header)
+        for batch in batches:
+            present = batch.filter(batch.column(space).is_valid())
+            vectors = present.column(space).flatten().to_numpy()
+            file.write(vectors.astype("<f4", copy=False).tobytes())
+            ids += present.column("id").to_pylist()
+            if progress is not None:
+                progress(len(ids))
+        np.save(beside, np.array(ids, dtype=np.str_))
+    return len(ids)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import pytest
 
 import vecstore
 from vecstore.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError, StorageError
-from vecstore_ingest import ColumnMapping, export, ingest
+from vecstore_ingest import ColumnMapping, Source, export, ingest
 
 
 @pytest.fixture
@@ -136,11 +136,54 @@ def test_a_file_is_replaced_only_on_request_and_only_when_complete(
 
 
 def test_other_formats_and_places_are_refused(filled: vecstore.Collection, tmp_path: Path) -> None:
-    for name in ("x.csv", "x", "x.npy"):
+    for name in ("x.csv", "x"):
         with pytest.raises(InvalidArgumentError, match="format"):
             export(filled, tmp_path / name)
     with pytest.raises(StorageError):
         export(filled, tmp_path / "missing" / "x.parquet")
+
+
+def test_items_as_parquet_and_vectors_as_matrices_restore_every_value(
+    filled: vecstore.Collection, store: vecstore.Store, tmp_path: Path
+) -> None:
+    export(filled, tmp_path / "items.parquet", spaces=["a"])
+    copy = store.create_collection("copy")
+    for name, status in filled.spaces.items():
+        copy.create_space(
+            name, dim=status.dim, metric=status.space.metric, dtype=status.space.dtype
+        )
+    ingest(copy, tmp_path / "items.parquet")
+    for name in ("b", "c16", "l16"):
+        told: list[int] = []
+        path = tmp_path / f"{name}.npy"
+        report = export(filled, path, spaces=[name], batch_rows=7, progress=told.append)
+        matrix = np.load(path, allow_pickle=False)
+        native = filled.spaces[name].native
+        assert report.rows == told[-1] == len(matrix) == native < 28
+        assert len(np.load(tmp_path / f"{name}.ids.npy", allow_pickle=False)) == native
+        source = Source(path=str(path), ids=str(tmp_path / f"{name}.ids.npy"))
+        ingest(copy, source, space=name, mode="add_vectors")
+    np.testing.assert_equal(_content(copy), _content(filled))
+
+
+def test_a_matrix_is_of_one_space_and_replaced_only_on_request(
+    filled: vecstore.Collection, store: vecstore.Store, tmp_path: Path
+) -> None:
+    for spaces in (None, [], ["a", "b"]):
+        with pytest.raises(InvalidArgumentError, match="one space"):
+            export(filled, tmp_path / "x.npy", spaces=spaces)
+    export(filled, tmp_path / "x.npy", spaces=["b"])
+    before = (tmp_path / "x.npy").read_bytes()
+    (tmp_path / "x.npy").rename(tmp_path / "kept.npy")
+    with pytest.raises(AlreadyExistsError, match=r"x\.ids\.npy"):
+        export(filled, tmp_path / "x.npy", spaces=["b"])
+    assert not (tmp_path / "x.npy").exists(), "a matrix without its ids is no export"
+    export(filled, tmp_path / "x.npy", spaces=["b"], overwrite=True)
+    assert (tmp_path / "x.npy").read_bytes() == before
+    empty = store.create_collection("empty")
+    empty.create_space("a", dim=3)
+    assert export(empty, tmp_path / "empty.npy").rows == 0
+    assert np.load(tmp_path / "empty.npy").shape == (0, 3)
 
 
 def test_a_space_named_like_a_column_is_refused(store: vecstore.Store, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 import vecstore
 from vecstore.catalog import VersionRecord
-from vecstore.errors import InvalidArgumentError, NotFoundError, StorageError
+from vecstore.errors import CorruptFileError, InvalidArgumentError, NotFoundError, StorageError
 from vecstore.housekeeping.retention import first_kept
 from vecstore.housekeeping.segments import advice
 from vecstore.testing.stores import CollectionModel, check_items, check_search
@@ -342,6 +342,17 @@ def test_a_process_that_slept_through_expiry_and_collection_wakes_to_the_truth(p
         asleep.refresh()
         check(asleep, model)
         assert {f.id for f in asleep.latest().snapshot.state.files} == files_of(docs)
+
+
+def test_a_reader_beyond_the_grace_is_told_that_its_version_may_have_expired(place):
+    with place.open() as store, place.open(refresh_interval=3600) as sleeper:
+        docs, _ = worn(store, commits=4)
+        kept = sleeper.collection("docs").latest()
+        docs.compact(dead_share=0)
+        docs.expire(keep_last=1)
+        store.gc(grace=NOW)
+        with pytest.raises(CorruptFileError, match="expired while it was being read"):
+            kept.search(vectors(1)[0], space="v1", k=3)
 
 
 def test_a_reader_within_the_grace_loses_nothing(place):

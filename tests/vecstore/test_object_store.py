@@ -101,6 +101,18 @@ def test_catalog_in_postgresql_and_files_in_s3_from_end_to_end(new_database, url
         assert list(store._root.found("data")) == []
 
 
+def test_a_backup_in_s3_is_restored_to_a_folder(url, tmp_path):
+    with vecstore.open(tmp_path / "store") as store:
+        _, model = filled(store)
+        first = store.backup(url, cache=tmp_path / "cache")
+        assert first.copied_files == first.files > 0
+        assert store.backup(url, cache=tmp_path / "cache").copied_files == 0
+    # Another machine, without what the first one has in its cache.
+    vecstore.restore(url, tmp_path / "again", cache=tmp_path / "other")
+    with vecstore.open(tmp_path / "again", create=False) as store:
+        check(store.collection("docs"), model)
+
+
 @pytest.mark.parametrize("fault", ["500", "503", "reset", "truncate", "slow"])
 @pytest.mark.parametrize("method", ["PUT", "GET", "HEAD"])
 def test_what_fails_for_a_moment_is_tried_again(fault, method, url, proxy, tmp_path):

@@ -248,7 +248,8 @@ class RemoteRoot(DataRoot):
         except FileNotFoundError:
             raise CorruptFileError(
                 f"{self._shown}/{path} is registered in the catalog but missing; restore it from "
-                "a backup"
+                "a backup, or, if this is a version that expired while it was being read, read the "
+                "newest one"
             ) from None
         with source, durable.appearing(target) as part, part.open("wb") as sink:
             while piece := source.read(_PIECE):

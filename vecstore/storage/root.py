@@ -170,7 +170,8 @@ class LocalRoot(DataRoot):
             buffer = pa.memory_map(str(path)).read_buffer() if file.size else pa.py_buffer(b"")
         except FileNotFoundError as error:
             raise CorruptFileError(
-                f"{path} is registered in the catalog but missing; restore it from a backup"
+                f"{path} is registered in the catalog but missing; restore it from a backup, or, "
+                "if this is a version that expired while it was being read, read the newest one"
             ) from error
         except OSError as error:
             raise StorageError(f"cannot read {path}: {error}") from error

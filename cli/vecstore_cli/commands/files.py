@@ -158,6 +158,7 @@ def ingest(
     epilog=examples(
         "vecstore export shop.vecstore items-again.parquet",
         "vecstore export shop.vecstore - --space v1 | head -n 1",
+        "vecstore export shop.vecstore v1.npy --space v1",
     )
 )
 @opens_store()
@@ -168,7 +169,9 @@ def ingest(
     help="Whose vectors to write; default: all. Repeatable.",
 )  # fmt: skip
 @click.option(
-    "--format", type=click.Choice(["parquet", "arrow", "jsonl"]), help="Default: the extension."
+    "--format",
+    type=click.Choice(["parquet", "arrow", "jsonl", "npy"]),
+    help="Default: the extension. npy holds the vectors of one --space, NAME.ids.npy their ids.",
 )
 @click.option("--batch-rows", type=int, default=8192, show_default=True)
 @click.option("--overwrite", is_flag=True, help="Replace the file if it exists.")
