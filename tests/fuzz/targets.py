@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -158,9 +159,19 @@ def _npz() -> bytes:
     return sink.getvalue()
 
 
+def _hdf5() -> bytes:
+    sink = io.BytesIO()
+    with h5py.File(sink, "w") as file:
+        file["train"], file["test"] = np.zeros((9, 4), "f4"), np.zeros((2, 4), "f4")
+        file["neighbors"], file["distances"] = np.zeros((2, 3), "i4"), np.zeros((2, 3), "f4")
+        file.attrs["distance"] = "angular"
+    return sink.getvalue()
+
+
 _FILE_SEEDS: dict[str, tuple[bytes, ...]] = {
     "npy": (_npy(np.zeros((3, 4), np.float32)), _npy(np.asfortranarray(np.zeros((2, 2), ">f8")))),
     "npz": (_npz(),),
+    "hdf5": (_hdf5(),),
     "fvecs": (np.array([[2, 0, 0]] * 5, "<i4").tobytes(),),
     "fbin": (np.array([3, 2], "<u4").tobytes() + bytes(24),),
     "jsonl": (b'{"id": "a", "vector": [1, 2.5], "t": {"x": null}}\n{"id": "b", "vector": []}\n',),
