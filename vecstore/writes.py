@@ -230,17 +230,6 @@ class Writer:
         rows, replaced_count, skipped = result
         return WriteResult(version=version, rows=rows, replaced=replaced_count, skipped=skipped)
 
-    def keep(
-        self, space: Space, row_ids: NDArray[np.int64], vectors: NDArray[np.float32]
-    ) -> WriteResult:
-        """Attach vectors that a cascade made; rows that died meanwhile are left out."""
-        return self.add_vectors(
-            space=space,
-            vectors=space.prepare(vectors),
-            rows_of=lambda snapshot: np.where(snapshot.live.contains(row_ids), row_ids, -1),
-            on_existing="skip",
-        )
-
     def delete(self, rows_of: Callable[[Snapshot], NDArray[np.int64]]) -> WriteResult:
         """Delete the rows that ``rows_of`` finds, with their vectors in every space."""
         deleted = 0
