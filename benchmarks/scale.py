@@ -14,7 +14,6 @@ import argparse
 import json
 import math
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -203,13 +202,18 @@ def disk_mb(folder: Path) -> float:
 
 def peak_mb() -> float:
     """Return the most memory this process has had resident, mapped files included."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    return status_mb("VmHWM")
 
 
 def anonymous_mb() -> float:
     """Return the resident memory that is this process's own: not mapped files."""
+    return status_mb("RssAnon")
+
+
+def status_mb(name: str) -> float:
+    """Return a line of the kernel's account of this process."""
     for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("RssAnon"):
+        if line.startswith(name):
             return int(line.split()[1]) * 1024 / 1e6
     return math.nan
 

@@ -134,6 +134,8 @@ class SearchResult(Sequence["Hits"]):
     @cached_property
     def ids(self) -> NDArray[np.object_]:
         """Ids of the hits, ndarray of shape (queries, k), object (str, or None for no hit)."""
+        if self._full:  # as a rule, and then nothing has to be picked out
+            return self._snapshot.id_strings(self._row_ids.ravel()).reshape(self._row_ids.shape)
         ids = np.full(self._row_ids.shape, None, dtype=object)
         ids[self.found] = self._snapshot.id_strings(self._row_ids[self.found])
         return ids
@@ -168,8 +170,15 @@ class SearchResult(Sequence["Hits"]):
         )
 
     @cached_property
+    def _full(self) -> bool:
+        """Whether every query has k hits."""
+        return bool(np.count_nonzero(self.found) == self.found.size)
+
+    @cached_property
     def _counts(self) -> list[int]:
         """How many hits each query has; they come first in its row."""
+        if self._full:
+            return [self._row_ids.shape[1]] * len(self._row_ids)
         return self.found.sum(axis=1).tolist()  # type: ignore[no-any-return]
 
     @cached_property

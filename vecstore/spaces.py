@@ -205,8 +205,7 @@ class Space:
             )
         # One pass finds every kind of bad value: NaN and infinity survive a sum of squares.
         squares = np.einsum("ij,ij->i", rows, rows)
-        least, most = (squares.min(), squares.max()) if len(squares) else (1.0, 1.0)
-        if self.normalised and least > 1 - _UNIT and most < 1 + _UNIT:
+        if self.normalised and _all_near_one(squares):
             return rows  # what encoders give as a rule, and a query should pay for once
         if not np.isfinite(squares).all():
             squares = np.einsum("ij,ij->i", rows, rows, dtype=np.float64)
@@ -240,8 +239,18 @@ class Space:
             )
 
 
+def _all_near_one(squares: NDArray[np.float32]) -> bool:
+    """Say whether squared lengths are 1 but for rounding; not so of NaN."""
+    least, most = 1 - _UNIT, 1 + _UNIT
+    if len(squares) == 1:  # a single query, which a reduction would cost more than its search
+        return least < squares.item() < most
+    return not len(squares) or bool(squares.min() > least and squares.max() < most)
+
+
 def as_real_matrix(vectors: ArrayLike, *, what: str) -> NDArray[np.float32]:
     """Return vectors as a C-contiguous float32 matrix, or say why that cannot be."""
+    if isinstance(vectors, np.ndarray) and vectors.ndim == 2 and vectors.dtype == np.float32:
+        return np.ascontiguousarray(vectors)
     try:
         rows = np.asarray(vectors)
     except ValueError as error:  # ragged nested lists

@@ -55,6 +55,8 @@ class OpenVersion:
 
         The weight is the caller's, or that chosen for the ranking space, or the default.
         """
+        if texts is None and weight is None:
+            return None
         default = DEFAULT_WEIGHT
         if space is not None:
             weights = self.snapshot.state.lexical_weights

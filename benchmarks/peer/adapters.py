@@ -13,7 +13,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 LINKS, BUILD, K = 16, 100, 10
-EFFORTS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 1024)
+EFFORTS = (
+    *(10, 12, 14, 16, 18, 20, 24, 28, 32, 38, 44, 52, 62, 74, 88, 104, 124, 148, 176, 208, 248),
+    *(296, 352, 420, 500, 600, 720, 860, 1024),
+)
 
 
 class Peer(ABC):
@@ -75,7 +78,7 @@ class Vecstore(Peer):
             space="v",
             kind="hnsw",
             parameters={"m": LINKS, "ef_construction": BUILD},
-            recall=0.96,
+            recall=0.95,
             queries=tuning,
         )
         self.docs.search(tuning[0])
@@ -422,6 +425,17 @@ PEERS: dict[str, type[Peer]] = {
     "qdrant-local": QdrantLocal,
     "milvus-lite": MilvusLite,
 }
+
+
+def peak_bytes() -> int:
+    """Return the most memory that this program has had resident.
+
+    Not ``getrusage``'s, which begins with what the parent process had when it forked.
+    """
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM"):
+            return int(line.split()[1]) * 1024
+    return 0
 
 
 def disk_bytes(folder: Path) -> int:

@@ -8,7 +8,6 @@ It does one thing at a time, when it is told to, so that peers can be timed in t
 from __future__ import annotations
 
 import json
-import resource
 import shutil
 import sys
 import time
@@ -18,7 +17,7 @@ from typing import Any
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
-from adapters import EFFORTS, PEERS, K, disk_bytes
+from adapters import EFFORTS, PEERS, K, disk_bytes, peak_bytes
 
 RECALL = 0.95
 INGEST_ROWS = 10_000
@@ -90,8 +89,7 @@ class Worker:
 
     def size(self) -> dict[str, Any]:
         """Return the bytes on disk and the peak of resident memory."""
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        return {"disk": disk_bytes(self.folder), "peak": peak}
+        return {"disk": disk_bytes(self.folder), "peak": peak_bytes()}
 
 
 def timed(work: Any, count: int) -> dict[str, Any]:

@@ -179,7 +179,7 @@ class Index(ABC, Generic[BodyT]):
                 f"index kind {self.kind!r} has no filtered search (supports_filter is False); "
                 "search exactly, or build another kind"
             )
-        settings = self._tuned(parameters or {})
+        settings = self._tuned(parameters) if parameters else self.parameters
         eligible = len(self) if allowed is None else len(allowed & self._members)
         if eligible == 0 or len(rows) == 0:
             empty = (len(rows), k)

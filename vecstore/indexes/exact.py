@@ -96,13 +96,16 @@ def checked_queries(queries: ArrayLike, dim: int | None) -> NDArray[np.float32]:
     InvalidVectorsError
         Not a matrix of numbers (or its subclasses: wrong dimension, not finite).
     """
-    try:
-        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite
-            rows = np.ascontiguousarray(queries, dtype=np.float32)
-    except (TypeError, ValueError) as error:
-        raise InvalidVectorsError(
-            f"queries must be numbers in an array of shape (n, d): {error}"
-        ) from error
+    if isinstance(queries, np.ndarray) and queries.dtype == np.float32:
+        rows = np.ascontiguousarray(queries)
+    else:
+        try:
+            with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite
+                rows = np.ascontiguousarray(queries, dtype=np.float32)
+        except (TypeError, ValueError) as error:
+            raise InvalidVectorsError(
+                f"queries must be numbers in an array of shape (n, d): {error}"
+            ) from error
     if np.ndim(queries) != 2:
         raise InvalidVectorsError(
             f"queries must have shape (n, d), got {np.shape(queries)}; "

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -163,9 +164,7 @@ class HnswIndex(Index[GraphBody]):
                 return self._search_lists(queries, k, allowed, eligible, settings)
             if how != "graph":
                 return self._body.graph.scan(queries, k, allowed)
-        faiss = load_faiss()
-        search_parameters = faiss.SearchParametersHNSW(efSearch=ef, sel=selector(faiss, allowed))
-        return self._body.graph.search(queries, k, search_parameters)
+        return self._body.graph.search(queries, k, _walk(ef, allowed))
 
     def _search_lists(
         self,
@@ -199,6 +198,20 @@ class HnswIndex(Index[GraphBody]):
     def _nprobe(self, settings: Mapping[str, ParameterValue]) -> int:
         """Return how many coded lists a search would look at without a filter."""
         return int(settings["filter_nprobe"]) or math.ceil(self._body.nlist / 4)
+
+
+def _walk(ef: int, allowed: RowSet | None) -> Any:
+    """Return how FAISS walks the graph."""
+    if allowed is None:
+        return _free_walk(ef)
+    faiss = load_faiss()
+    return faiss.SearchParametersHNSW(efSearch=ef, sel=selector(faiss, allowed))
+
+
+@lru_cache
+def _free_walk(ef: int) -> Any:
+    """Return the parameters of an unfiltered walk, which every query shares."""
+    return load_faiss().SearchParametersHNSW(efSearch=ef)
 
 
 def widened_ef(ef_search: int, k: int, *, eligible: int, total: int) -> int:

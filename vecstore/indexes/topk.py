@@ -51,7 +51,7 @@ def merge_top_k(scores: Scores, row_ids: RowIds, k: int) -> tuple[Scores, RowIds
             chosen[cut] = np.lexsort((row_ids[cut], -scores[cut]), axis=1)[:, :k]
         scores = np.take_along_axis(scores, chosen, axis=1)
         row_ids = np.take_along_axis(row_ids, chosen, axis=1)
-    if (scores[:, 1:] >= scores[:, :-1]).any():  # else they are in order, and without ties
+    if np.greater_equal(scores[:, 1:], scores[:, :-1]).any():  # else in order, without ties
         order = np.lexsort((row_ids, -scores), axis=1)
         scores = np.take_along_axis(scores, order, axis=1)
         row_ids = np.take_along_axis(row_ids, order, axis=1)

@@ -110,14 +110,15 @@ class QueryVectors:
             arrays = {name: np.asarray(rows) for name, rows in given.items()}
         except ValueError as error:  # ragged nested lists
             raise InvalidVectorsError(f"expected rectangular query vectors: {error}") from error
-        leading = {array.shape[:-1] for array in arrays.values() if array.ndim}
-        if len(leading) != 1 or max(array.ndim for array in arrays.values()) > 2:
+        shapes = {array.shape[:-1] if array.ndim else None for array in arrays.values()}
+        leading = shapes.pop() if len(shapes) == 1 else None
+        if leading is None or len(leading) > 1:
             raise InvalidVectorsError(
                 "expected one query of shape (dim,) or a batch of shape (n, dim), the same n for "
                 f"every space; got shapes {[array.shape for array in arrays.values()]}"
             )
-        single = leading == {()}
-        n = 1 if single else next(iter(leading))[0]
+        single = leading == ()
+        n = 1 if single else leading[0]
         if texts is not None and (len(texts), isinstance(text, str)) != (n, single):
             raise UnpairedRowsError(
                 f"expected text= for the same queries as the vectors, got "
@@ -127,7 +128,7 @@ class QueryVectors:
         return cls(
             target=target,
             by_space={
-                name: snapshot.space(name).space.prepare_queries(np.atleast_2d(array))
+                name: snapshot.space(name).space.prepare_queries(array[None] if single else array)
                 for name, array in arrays.items()
             },
             single=single,
@@ -140,8 +141,7 @@ def ranking_space(snapshot: Snapshot, asked: str | None, given: Sequence[str] | 
 
     The default counts where the query has a vector for it.
     """
-    candidates = tuple(snapshot.spaces) if given is None else tuple(given)
-    records = {name: snapshot.space(name) for name in candidates}
+    records = snapshot.spaces if given is None else {name: snapshot.space(name) for name in given}
     if asked is not None:
         if snapshot.space(asked).space.name not in records:
             raise InvalidArgumentError(

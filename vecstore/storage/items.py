@@ -40,6 +40,10 @@ def write_items(root: DataRoot, path: str, table: pa.Table) -> StoredFile:
             compression="zstd",
             compression_level=1,
             write_page_checksum=True,
+            # Ids and documents repeat as good as never: dictionaries of them take half as long
+            # again to write and a third more space. Nothing reads statistics.
+            use_dictionary=[n for n in table.column_names if n not in RESERVED_COLUMNS],
+            write_statistics=False,
         ),
     )
 

@@ -22,9 +22,13 @@ BREAK_EVEN = 2_000_000
 """Rows times dimensions from which a graph of recall 0.95 answers a single query before a scan
 does: between 4,000 and 8,000 rows of 384 dimensions (benchmarks/indexes.py --crossover)."""
 
-_EF = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048)
-_REFINE = (1, 2, 4, 6, 10, 16, 25, 40, 64, 100, 200)
-_SHARES = (1 / 256, 1 / 128, 1 / 64, 1 / 32, 1 / 16, 1 / 10, 1 / 6, 1 / 4, 1 / 3, 1 / 2, 1)
+# Steps of a fifth at most from the values in use: what lies between two steps is lost speed.
+_EF = (
+    *(10, 12, 14, 16, 18, 20, 24, 28, 32, 38, 44, 52, 62, 74, 88, 104, 124, 148, 176, 208, 248),
+    *(296, 352, 420, 500, 600, 720, 860, 1024, 1440, 2048),
+)
+_REFINE = (1, 2, 3, 4, 5, 6, 8, 10, 13, 16, 20, 25, 32, 40, 50, 64, 80, 100, 140, 200)
+_SHARES = (*(2 ** (step / 4) / 256 for step in range(32)), 1)
 
 
 @final

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Self, final
+from typing import Any, Self, final
 
 import numpy as np
 import pyarrow as pa
@@ -50,14 +50,10 @@ class Demand:
     weights: NDArray[np.float64]
 
     @classmethod
-    def of_hits(cls, found: Sequence[NDArray[np.int64]]) -> Self:
-        """Count hits, each an array of shape (queries, k) in the order of rank, -1 for none."""
-        rows = [hits.ravel() for hits in found]
-        ranks = [np.tile(np.arange(1, h.shape[1] + 1), h.shape[0]) for h in found]
-        row_ids = np.concatenate(rows) if rows else np.empty(0, np.int64)
-        worth = 1 / np.log2(np.concatenate(ranks) + 1) if rows else np.empty(0)
+    def of_hits(cls, row_ids: NDArray[np.int64], ranks: NDArray[np.integer[Any]]) -> Self:
+        """Count hits: two arrays of shape (n,), rows (-1 for none) and their ranks from 1 on."""
         hit = row_ids >= 0
-        return cls._summed(row_ids[hit], worth[hit])
+        return cls._summed(row_ids[hit], 1 / np.log2(ranks[hit] + 1.0))
 
     @classmethod
     def merged(cls, parts: Sequence[Self], *, live: RowSet | None = None) -> Self:
@@ -125,18 +121,27 @@ class DemandCounter:
         self._live = live
         self._lock = threading.Lock()
         self._flushing = threading.Lock()
-        self._pending: list[NDArray[np.int64]] = []
+        # Copied into, not appended to: arrays that live on make the next searches slower, by
+        # more than their copies cost.
+        self._rows = np.empty(_PENDING_CELLS, np.int64)
+        self._ranks = np.empty(_PENDING_CELLS, np.int32)
         self._cells = 0
         self._counted: Demand | None = None
         self._flushed_at = time.monotonic()
 
     def count(self, row_ids: NDArray[np.int64]) -> None:
-        """Take note of hits, ndarray of shape (queries, k); costs a query no more than a list."""
+        """Take note of hits, ndarray of shape (queries, k); costs a query two small copies."""
+        ranks = np.arange(1, row_ids.shape[1] + 1, dtype=np.int32)
         with self._lock:
-            self._pending.append(row_ids)
-            self._cells += row_ids.size
-            if self._cells >= _PENDING_CELLS:
+            if self._cells + row_ids.size > _PENDING_CELLS:
                 self._sum()
+            if row_ids.size > _PENDING_CELLS:
+                self._take(Demand.of_hits(row_ids.ravel(), np.tile(ranks, len(row_ids))))
+            else:
+                here = slice(self._cells, self._cells + row_ids.size)
+                self._rows[here] = row_ids.ravel()
+                self._ranks[here].reshape(row_ids.shape)[:] = ranks
+                self._cells = here.stop
             due = time.monotonic() - self._flushed_at > _FLUSH_S
             if due:
                 self._flushed_at = time.monotonic()
@@ -157,8 +162,7 @@ class DemandCounter:
             except VecstoreError as error:
                 _log.warning("demand is not written yet: %s", error)
                 with self._lock:
-                    later = Demand.of_hits([]) if self._counted is None else self._counted
-                    self._counted = Demand.merged([counted, later])
+                    self._take(counted)
 
     def read(self) -> Demand:
         """Return the demand of all processes, this one's newest included."""
@@ -178,7 +182,10 @@ class DemandCounter:
 
     def _sum(self) -> None:
         """Sum what is pending; the caller holds the lock."""
-        if self._pending:
-            new = Demand.of_hits(self._pending)
-            self._counted = new if self._counted is None else Demand.merged([self._counted, new])
-            self._pending, self._cells = [], 0
+        if self._cells:
+            self._take(Demand.of_hits(self._rows[: self._cells], self._ranks[: self._cells]))
+            self._cells = 0
+
+    def _take(self, new: Demand) -> None:
+        """Add to what was counted; the caller holds the lock."""
+        self._counted = new if self._counted is None else Demand.merged([self._counted, new])

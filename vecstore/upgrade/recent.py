@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
 from typing import final
 
 import numpy as np
@@ -20,16 +19,36 @@ class RecentQueries:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._by_space: dict[str, deque[NDArray[np.float32]]] = {}
+        self._rings: dict[str, _Ring] = {}
 
     def add(self, space_id: str, queries: NDArray[np.float32]) -> None:
         """Remember queries, ndarray of shape (n, dim), in the place of the oldest."""
-        kept = queries[-_MOST:].copy()
         with self._lock:
-            self._by_space.setdefault(space_id, deque(maxlen=_MOST)).extend(kept)
+            ring = self._rings.get(space_id)
+            if ring is None:
+                ring = self._rings[space_id] = _Ring(queries.shape[1])
+            ring.add(queries[-_MOST:])
 
     def of(self, space_id: str, *, least: int) -> NDArray[np.float32] | None:
         """Return the queries of a space, ndarray of shape (n, dim); None if there are too few."""
         with self._lock:
-            known = tuple(self._by_space.get(space_id, ()))
-        return np.stack(known) if len(known) >= least else None
+            ring = self._rings.get(space_id)
+            known = min(ring.added, _MOST) if ring is not None else 0
+            return ring.rows[:known].copy() if ring is not None and known >= least else None
+
+
+@final
+class _Ring:
+    """The last rows added, in no order."""
+
+    def __init__(self, dim: int) -> None:
+        self.rows = np.empty((_MOST, dim), np.float32)
+        self.added = 0
+
+    def add(self, rows: NDArray[np.float32]) -> None:
+        """Take in at most as many rows as there are places."""
+        start = self.added % _MOST
+        first = rows[: _MOST - start]
+        self.rows[start : start + len(first)] = first
+        self.rows[: len(rows) - len(first)] = rows[len(first) :]
+        self.added += len(rows)
