@@ -95,7 +95,7 @@ class FaissBody:
             )
         return cls(index, plan)
 
-    @property
+    @cached_property
     def core(self) -> Any:
         """The FAISS index inside maps of ids and transformations of vectors."""
         return _core(load_faiss(), self._index)

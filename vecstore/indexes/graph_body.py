@@ -81,7 +81,7 @@ class GraphBody:
         parts = zip(np.split(row_ids, starts), np.split(vectors, starts), strict=True)
         return Originals([Block(row_ids=ids, vectors=rows) for ids, rows in parts])
 
-    @property
+    @cached_property
     def nlist(self) -> int:
         """The number of lists, 0 without."""
         return 0 if self.lists is None else int(self.lists.core.nlist)

@@ -41,6 +41,7 @@ _LEAST_ROWS_PER_LIST = 8
 MAX_LISTS = 65_536
 TRAINING_ROWS = 65_536
 _ROWS_PER_PREPARATION = 16
+_SPARE = 2
 
 LIST_SPECS = (
     ParameterSpec(
@@ -148,6 +149,8 @@ def search_lists(
     nprobe = widened_nprobe(
         int(settings["nprobe"]), nlist, eligible=eligible, total=total, coded=coded
     )
+    # Lists that are likely to hold too few rows need not be tried.
+    nprobe = min(nlist, max(nprobe, math.ceil(_SPARE * k * nlist / eligible)))
     chosen = selector(faiss, allowed)
     make = search_parameters or _plain
     scores, row_ids = body.search(queries, k, make(faiss, nprobe, chosen))
