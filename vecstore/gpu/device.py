@@ -13,12 +13,23 @@ from typing import Any
 
 from vecstore.errors import InvalidArgumentError, MissingDependencyError
 
-__all__ = ["DEVICE_VARIABLE", "DeviceWarning", "check_device", "full_precision", "resolve_device"]
+__all__ = [
+    "DEVICE_PATTERN",
+    "DEVICE_VARIABLE",
+    "DeviceWarning",
+    "check_device",
+    "choose_device",
+    "driver_found",
+    "full_precision",
+    "resolve_device",
+    "warn_once",
+]
 
 DEVICE_VARIABLE = "VECSTORE_DEVICE"
 """Environment variable that says what "auto" means: "cpu" or "cuda:N"."""
 
-_NAME = re.compile(r"auto|cpu|cuda(:\d{1,3})?")
+DEVICE_PATTERN = r"auto|cpu|cuda(:\d{1,3})?"
+"""What the name of a device looks like."""
 
 
 class DeviceWarning(RuntimeWarning):
@@ -33,7 +44,7 @@ def check_device(name: str) -> str:
     InvalidArgumentError
         It is not "auto", "cpu", "cuda" or "cuda:N".
     """
-    if not _NAME.fullmatch(name):
+    if not re.fullmatch(DEVICE_PATTERN, name):
         raise InvalidArgumentError(
             f"expected device to be 'auto', 'cpu', 'cuda' or 'cuda:N', got {name!r}"
         )
@@ -52,17 +63,43 @@ def resolve_device(name: str) -> str:
     InvalidArgumentError
         ``name``, or the variable, is no device.
     """
+    return choose_device(name, gpu_count(), "PyTorch")
+
+
+def choose_device(name: str, count: int, library: str) -> str:
+    """Return the device that a library which sees ``count`` GPUs works on for ``name``.
+
+    Raises
+    ------
+    InvalidArgumentError
+        ``name``, or the variable VECSTORE_DEVICE, is no device.
+    """
     wished = check_device(name)
     if wished == "auto":
         wished = check_device(os.environ.get(DEVICE_VARIABLE, "auto"))
-    count = gpu_count()
     if wished == "cpu" or (wished == "auto" and not count):
         return "cpu"
     number = int(wished.partition(":")[2] or 0)
     if number < count:
         return f"cuda:{number}"
-    _warn_once(wished, count)
+    warn_once(f"device {wished!r} was asked for, and {library} sees {count} GPUs")
     return "cpu"
+
+
+@cache
+def driver_found() -> bool:
+    """Say whether a CUDA driver is installed, without which no library need be asked."""
+    try:
+        ctypes.CDLL("libcuda.so.1" if os.name == "posix" else "nvcuda.dll")
+    except OSError:
+        return False
+    return True
+
+
+@cache
+def warn_once(reason: str) -> None:
+    """Say why the CPU works instead of a GPU, once in the life of the process."""
+    warnings.warn(f"{reason}; working on the CPU", DeviceWarning, stacklevel=4)
 
 
 def find_torch() -> Any | None:
@@ -93,10 +130,8 @@ def load_torch() -> Any:
 @cache
 def gpu_count() -> int:
     """Return the number of GPUs that PyTorch can use."""
-    try:
-        ctypes.CDLL("libcuda.so.1" if os.name == "posix" else "nvcuda.dll")
-    except OSError:
-        return 0  # no driver: spares importing PyTorch to learn the same
+    if not driver_found():
+        return 0  # spares importing PyTorch to learn the same
     torch = find_torch()
     return torch.cuda.device_count() if torch is not None and torch.cuda.is_available() else 0
 
@@ -111,12 +146,3 @@ def full_precision(torch: Any) -> Iterator[None]:
         yield
     finally:
         matmul.allow_tf32 = before
-
-
-@cache
-def _warn_once(wished: str, count: int) -> None:
-    warnings.warn(
-        f"device {wished!r} was asked for, and PyTorch sees {count} GPUs; working on the CPU",
-        DeviceWarning,
-        stacklevel=4,
-    )

@@ -13,7 +13,7 @@ from vecstore.errors import InvalidArgumentError, UnsupportedOperationError
 from vecstore.indexes.base import Answer, Index, IndexPlan, Progress
 from vecstore.indexes.blocks import Block, sample_rows
 from vecstore.indexes.faiss_body import FaissBody, faiss_metric, selector
-from vecstore.indexes.faiss_library import load_faiss
+from vecstore.indexes.faiss_library import load_faiss, reason
 from vecstore.indexes.lists import REFINE_SPEC, SEED, TRAINING_ROWS
 from vecstore.indexes.parameters import ParameterSpec, ParameterValue
 from vecstore.rows import RowSet
@@ -72,7 +72,7 @@ class FactoryIndex(Index[FaissBody]):
             except RuntimeError as error:
                 raise InvalidArgumentError(
                     f"FAISS cannot train {spec!r} on {len(sample):,} rows "
-                    f"({_reason(error)}); ask for fewer lists or words, or build another kind"
+                    f"({reason(error)}); ask for fewer lists or words, or build another kind"
                 ) from error
         body = FaissBody.fill(made, blocks, plan, progress)
         if len(sample):
@@ -108,7 +108,7 @@ def _made(faiss: Any, spec: str, plan: IndexPlan) -> Any:
     except (RuntimeError, TypeError) as error:
         raise InvalidArgumentError(
             f"index parameter 'spec' must be a FAISS factory string for {plan.dim} dimensions "
-            f"such as 'IVF256,PQ48x4fs', got {spec!r}: {_reason(error)}"
+            f"such as 'IVF256,PQ48x4fs', got {spec!r}: {reason(error)}"
         ) from error
 
 
@@ -122,7 +122,7 @@ def _require_filter(
         honoured = bool(np.isin(found[found >= 0], one).all())
     except RuntimeError as error:
         raise UnsupportedOperationError(
-            f"FAISS cannot search {spec!r} under a filter ({_reason(error)}), and searches here "
+            f"FAISS cannot search {spec!r} under a filter ({reason(error)}), and searches here "
             "must: deletes and where= are filters; choose another factory string"
         ) from error
     if not honoured:
@@ -163,8 +163,3 @@ def _parameters(
         ef = min(core.ntotal, round(max(int(settings["ef_search"]), k) * scale))
         return faiss.SearchParametersHNSW(efSearch=ef, sel=chosen)
     return None if chosen is None else faiss.SearchParameters(sel=chosen)
-
-
-def _reason(error: BaseException) -> str:
-    """Return what FAISS says, without its stack of file names."""
-    return str(error).strip().split("\n")[0].rpartition("Error: ")[2]

@@ -20,6 +20,7 @@ from vecstore.errors import CorruptFileError, StorageError
 from vecstore.indexes.base import Answer, IndexPlan, Progress
 from vecstore.indexes.blocks import Block, tiles
 from vecstore.indexes.exact import exact_search
+from vecstore.indexes.faiss_gpu import Gpu, GpuCopies
 from vecstore.indexes.faiss_library import load_faiss, threads
 from vecstore.rows import RowSet
 
@@ -141,6 +142,29 @@ class FaissBody:
         scores = values if self._plan.metric == "ip" else np.subtract(0, values)
         scores[row_ids < 0] = -np.inf
         return scores, row_ids
+
+    def propose(
+        self, gpu: Gpu, queries: NDArray[np.float32], k: int, search_parameters: Any = None
+    ) -> Answer | None:
+        """Search on a GPU; None where the CPU has to answer.
+
+        Returns
+        -------
+        scores : ndarray of shape (nq, k), float32
+        labels : ndarray of shape (nq, k), int64
+            Row ids where they are kept in lists, else positions.
+        """
+        found = self._copies.search(gpu, queries, k, search_parameters)
+        if found is None:
+            return None
+        values, labels = found
+        scores = values if self._plan.metric == "ip" else np.subtract(0, values)
+        scores[labels < 0] = -np.inf
+        return scores, labels
+
+    @cached_property
+    def _copies(self) -> GpuCopies:
+        return GpuCopies(self.core)
 
     def to_bytes(self) -> bytes:
         """Serialise to FAISS's own format."""

@@ -13,7 +13,7 @@ from typing import Any, final
 
 from vecstore.errors import MissingDependencyError
 
-__all__ = ["find_faiss", "load_faiss", "matrix_kernels", "threads"]
+__all__ = ["find_faiss", "load_faiss", "matrix_kernels", "reason", "threads"]
 
 
 @cache
@@ -40,6 +40,11 @@ def load_faiss() -> Any:
             "`pip install 'vecstore[cpu]'`, or search without an index"
         )
     return faiss
+
+
+def reason(error: BaseException) -> str:
+    """Return what FAISS says in an error, without its stack of file names."""
+    return str(error).strip().split("\n")[0].rpartition("Error: ")[2]
 
 
 @final

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, final
 
@@ -12,11 +13,17 @@ from numpy.typing import NDArray
 from vecstore.indexes.base import Answer, Index, IndexPlan, Progress
 from vecstore.indexes.blocks import Block
 from vecstore.indexes.faiss_body import FaissBody, faiss_metric
+from vecstore.indexes.faiss_gpu import DEVICE_SPEC, LEAST_SHARE, WIDEST, Gpu, find_gpu, widened
 from vecstore.indexes.faiss_library import load_faiss
+from vecstore.indexes.originals import score_positions
 from vecstore.indexes.parameters import ParameterSpec, ParameterValue
+from vecstore.indexes.topk import MISSING, merge_top_k
 from vecstore.rows import RowSet
 
 __all__ = ["FlatIndex"]
+
+# Candidates beyond k: rows that float32 sums in another order may rank otherwise.
+_SPARE = 54
 
 
 @final
@@ -27,13 +34,17 @@ class FlatIndex(Index[FaissBody]):
     and gives the registry its exact member. FAISS's ``IndexFlat`` holds the vectors and
     :func:`~vecstore.indexes.exact.exact_search` scans them, because FAISS's own masked
     search of a batch is ten times slower.
+
+    On a GPU FAISS's own index proposes, and the vectors here rank; queries for which it may have
+    missed a row are scanned here, so that it is exact wherever it runs. ``gpu_flat`` reads half
+    the bytes there, and masks do not send it back to the CPU.
     """
 
     kind = "flat"
     exact = True
     exact_scores = True
     supports_filter = True
-    specs: ClassVar[tuple[ParameterSpec, ...]] = ()
+    specs: ClassVar[tuple[ParameterSpec, ...]] = (DEVICE_SPEC,)
 
     @classmethod
     def _build(cls, blocks: Sequence[Block], plan: IndexPlan, progress: Progress) -> FaissBody:
@@ -54,4 +65,67 @@ class FlatIndex(Index[FaissBody]):
         eligible: int,
         settings: Mapping[str, ParameterValue],
     ) -> Answer:
-        return self._body.scan(queries, k, allowed)
+        gpu = find_gpu(str(settings["device"]))
+        found = None if gpu is None else self._proposed(gpu, queries, k, allowed, eligible)
+        return self._body.scan(queries, k, allowed) if found is None else found
+
+    def _proposed(
+        self,
+        gpu: Gpu,
+        queries: NDArray[np.float32],
+        k: int,
+        allowed: RowSet | None,
+        eligible: int,
+    ) -> Answer | None:
+        """Rank what a GPU proposes, and more of it where that is not enough; None for the CPU."""
+        total = len(self)
+        if eligible < LEAST_SHARE * total:
+            return None
+        scores = np.empty((len(queries), k), np.float32)
+        row_ids = np.empty((len(queries), k), np.int64)
+        left = np.arange(len(queries))
+        for width in (widened(k, eligible=eligible, total=total) + _SPARE, WIDEST):
+            found = self._body.propose(gpu, queries[left], min(width, total))
+            if found is None:
+                return None
+            best, ids, certain = self._ranked(queries[left], *found, k, allowed)
+            scores[left], row_ids[left] = best, ids
+            left = left[~certain]
+            if not len(left):
+                return scores, row_ids
+        scores[left], row_ids[left] = self._body.scan(queries[left], k, allowed)
+        return scores, row_ids
+
+    def _ranked(
+        self,
+        queries: NDArray[np.float32],
+        proposed: NDArray[np.float32],
+        positions: NDArray[np.int64],
+        k: int,
+        allowed: RowSet | None,
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.bool_]]:
+        """Rank rows by their vectors, and say for which queries no other row can be better."""
+        scores = score_positions(queries, self._body.vectors, positions, self.metric)
+        row_ids = self._body.row_ids[positions]
+        certain: NDArray[np.bool_] = positions.min(axis=1) >= 0
+        gone = positions < 0
+        if allowed is not None:
+            gone |= ~allowed.contains(row_ids)
+        scores[gone], row_ids[gone] = -np.inf, MISSING
+        scores, row_ids = merge_top_k(scores, row_ids, k)
+        if positions.shape[1] < len(self):
+            certain &= proposed[:, -1] + self._rounding(queries) < scores[:, -1]
+        return scores, row_ids, certain
+
+    def _rounding(self, queries: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Bound what float32 sums of d products, in whatever order, are off by, twice."""
+        lengths = np.linalg.norm(queries, axis=1)
+        size = lengths * self._longest if self.metric == "ip" else (lengths + self._longest) ** 2
+        error: NDArray[np.float32] = self.dim * 2.0**-22 * size
+        return error
+
+    @cached_property
+    def _longest(self) -> float:
+        """Length of the longest row."""
+        vectors = self._body.vectors
+        return float(np.sqrt(np.einsum("ij,ij->i", vectors, vectors).max()))

@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from vecstore.errors import CorruptFileError
-from vecstore.gpu.device import check_device, resolve_device
+from vecstore.gpu.device import DEVICE_PATTERN, resolve_device
 from vecstore.gpu.exact import DeviceRows, Precision
 from vecstore.indexes.base import Answer, Index, IndexPlan, Progress
 from vecstore.indexes.blocks import Block, BlockMetric, tiles
@@ -115,6 +115,7 @@ class GpuFlatIndex(Index[RowsBody]):
             name="device",
             default="auto",
             when="search",
+            pattern=DEVICE_PATTERN,
             summary="auto, cpu or cuda:N; auto is VECSTORE_DEVICE, or the first GPU, or the CPU.",
         ),
         ParameterSpec(
@@ -128,7 +129,6 @@ class GpuFlatIndex(Index[RowsBody]):
 
     @classmethod
     def _build(cls, blocks: Sequence[Block], plan: IndexPlan, progress: Progress) -> RowsBody:
-        check_device(str(plan.parameters["device"]))
         row_ids = np.empty(plan.rows, np.int64)
         vectors = np.empty((plan.rows, plan.dim), np.float32)
         done = 0

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from vecstore.indexes.base import Answer, Index, IndexPlan, Progress
 from vecstore.indexes.blocks import Block, sample_rows
 from vecstore.indexes.faiss_body import FaissBody, faiss_metric
+from vecstore.indexes.faiss_gpu import DEVICE_SPEC
 from vecstore.indexes.faiss_library import load_faiss
 from vecstore.indexes.lists import (
     LIST_SPECS,
@@ -43,7 +44,7 @@ class IvfFlatIndex(Index[FaissBody]):
     exact = False
     exact_scores = True
     supports_filter = True
-    specs: ClassVar[tuple[ParameterSpec, ...]] = LIST_SPECS
+    specs: ClassVar[tuple[ParameterSpec, ...]] = (*LIST_SPECS, DEVICE_SPEC)
 
     @classmethod
     def _settle(
@@ -83,4 +84,5 @@ class IvfFlatIndex(Index[FaissBody]):
             total=len(self),
             settings=settings,
             coded=False,
+            device=str(settings["device"]),
         )

@@ -13,6 +13,7 @@ from vecstore.errors import InvalidArgumentError
 from vecstore.indexes.base import Answer, Index, IndexPlan, Progress
 from vecstore.indexes.blocks import Block, sample_rows
 from vecstore.indexes.faiss_body import FaissBody, faiss_metric
+from vecstore.indexes.faiss_gpu import DEVICE_SPEC
 from vecstore.indexes.faiss_library import load_faiss
 from vecstore.indexes.lists import (
     LIST_SPECS,
@@ -44,7 +45,9 @@ class IvfPqIndex(Index[FaissBody]):
     own vectors, ``refine_factor`` times k of them. Words of four bits are looked up in
     registers: 4 times as fast at the same memory as words of eight, and trained in a
     25th of the time (measured: 12,000 x 384). With too few rows to train 2^nbits words, the
-    codes get fewer bits.
+    codes get fewer bits. A GPU searches only words of eight bits, and of their m only
+    1 to 4, 8 and 12 to 96 as FAISS has kernels for them (multiples of 4 to 32, then 40, 48, 56,
+    64, 96); other codes stay on the CPU.
 
     References
     ----------
@@ -76,6 +79,7 @@ class IvfPqIndex(Index[FaissBody]):
             summary="Bits per part; more is more accurate and larger.",
         ),
         REFINE_SPEC,
+        DEVICE_SPEC,
     )
 
     @classmethod
@@ -131,5 +135,12 @@ class IvfPqIndex(Index[FaissBody]):
         settings: Mapping[str, ParameterValue],
     ) -> Answer:
         return search_lists(
-            self._body, queries, k, allowed, eligible=eligible, total=len(self), settings=settings
+            self._body,
+            queries,
+            k,
+            allowed,
+            eligible=eligible,
+            total=len(self),
+            settings=settings,
+            device=str(settings["device"]),
         )

@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from vecstore.indexes.base import Answer, IndexPlan, Progress
 from vecstore.indexes.exact import BATCH
 from vecstore.indexes.faiss_body import FaissBody, faiss_metric, selector
+from vecstore.indexes.faiss_gpu import LEAST_SHARE, Gpu, find_gpu, widened
 from vecstore.indexes.faiss_library import load_faiss
 from vecstore.indexes.parameters import ParameterSpec, ParameterValue
+from vecstore.indexes.topk import MISSING, merge_top_k
 from vecstore.rows import RowSet
 
 __all__ = [
@@ -134,6 +136,7 @@ def search_lists(
     settings: Mapping[str, ParameterValue],
     search_parameters: Callable[[Any, int, Any], Any] | None = None,
     coded: bool = True,
+    device: str | None = None,
 ) -> Answer:
     """Search an IVF index; where the lists looked at hold too few rows, look at more.
 
@@ -143,6 +146,8 @@ def search_lists(
         Called with faiss, nprobe and a selector; by default ``SearchParametersIVF``.
     coded : bool
         Whether rows are codes, for which every list has to be prepared.
+    device : str, optional
+        Where to search, for kinds that FAISS has on GPUs.
     """
     faiss = load_faiss()
     nlist = int(settings["nlist"])
@@ -153,13 +158,41 @@ def search_lists(
     nprobe = min(nlist, max(nprobe, math.ceil(_SPARE * k * nlist / eligible)))
     chosen = selector(faiss, allowed)
     make = search_parameters or _plain
-    scores, row_ids = body.search(queries, k, make(faiss, nprobe, chosen))
+    gpu = None if device is None else find_gpu(device)
+    found = None
+    if gpu is not None and eligible >= LEAST_SHARE * total:
+        width = widened(k, eligible=eligible, total=total)
+        found = _proposed(body, gpu, queries, k, allowed, width=width, nprobe=nprobe)
+    # A GPU may have had too few candidates for a mask, though it looked at every list.
+    again = found is not None
+    scores, row_ids = found or body.search(queries, k, make(faiss, nprobe, chosen))
     short = np.flatnonzero((row_ids < 0).any(axis=1))
-    while len(short) and nprobe < nlist:
+    while len(short) and (nprobe < nlist or again):
+        again = False
         nprobe = min(nlist, 4 * nprobe)
         scores[short], row_ids[short] = body.search(queries[short], k, make(faiss, nprobe, chosen))
         short = short[(row_ids[short] < 0).any(axis=1)]
     return scores, row_ids
+
+
+def _proposed(
+    body: FaissBody,
+    gpu: Gpu,
+    queries: NDArray[np.float32],
+    k: int,
+    allowed: RowSet | None,
+    *,
+    width: int,
+    nprobe: int,
+) -> Answer | None:
+    """Return k of ``width`` candidates of a GPU, those that a mask leaves; None for the CPU."""
+    found = body.propose(gpu, queries, width, _plain(load_faiss(), nprobe, None))
+    if found is None or allowed is None:
+        return found
+    scores, row_ids = found
+    out = ~allowed.contains(row_ids)
+    scores[out], row_ids[out] = -np.inf, MISSING
+    return merge_top_k(scores, row_ids, k)
 
 
 def widened_nprobe(

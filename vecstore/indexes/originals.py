@@ -18,7 +18,7 @@ from vecstore.indexes.faiss_library import load_faiss, threads
 from vecstore.indexes.topk import MISSING
 from vecstore.rows import RowSet
 
-__all__ = ["Originals"]
+__all__ = ["Originals", "score_positions"]
 
 # Widened float16 candidates held at a time.
 _GATHER_BYTES = 2**25
@@ -63,7 +63,7 @@ class Originals:
         for block in self._near(row_ids):
             positions = _positions(block, row_ids)
             if block.vectors.dtype == np.float32:
-                found = _by_position(queries, block.vectors, positions, metric)
+                found = score_positions(queries, block.vectors, positions, metric)
             else:
                 found = _widened(queries, block, positions, metric)
             np.copyto(scores, found, where=positions >= 0)
@@ -114,7 +114,7 @@ def _positions(block: Block, row_ids: NDArray[np.int64]) -> NDArray[np.int64]:
     return found
 
 
-def _by_position(
+def score_positions(
     queries: NDArray[np.float32],
     vectors: NDArray[np.float32],
     positions: NDArray[np.int64],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, final
@@ -32,6 +33,8 @@ class ParameterSpec:
         Inclusive range of numbers.
     choices : tuple of str, optional
         Allowed strings.
+    pattern : str, optional
+        Regular expression that a string must match as a whole.
     """
 
     name: str
@@ -41,6 +44,7 @@ class ParameterSpec:
     minimum: float | None = None
     maximum: float | None = None
     choices: tuple[str, ...] = ()
+    pattern: str = ""
 
     def checked(self, value: ParameterValue) -> ParameterValue:
         """Return the value, widened to the parameter's type.
@@ -56,6 +60,7 @@ class ParameterSpec:
         fits = type(value) is wanted
         if fits and isinstance(value, str):
             fits = not self.choices or value in self.choices
+            fits = fits and bool(not self.pattern or re.fullmatch(self.pattern, value))
         elif fits and not isinstance(value, str):
             fits = (self.minimum is None or value >= self.minimum) and (
                 self.maximum is None or value <= self.maximum
@@ -71,6 +76,8 @@ class ParameterSpec:
         """The allowed values in words."""
         if self.choices:
             return "one of " + ", ".join(self.choices)
+        if self.pattern:
+            return f"a string like {self.pattern}"
         kind = {int: "an integer", float: "a number", str: "a string"}[type(self.default)]
         if self.minimum is not None and self.maximum is not None:
             return f"{kind} from {self.minimum:g} to {self.maximum:g}"
