@@ -21,6 +21,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--device", help="what 'auto' means in this run: cpu, cuda or cuda:N")
 
 
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """Say which libraries a run on a device covers: FAISS may see no GPU where PyTorch does."""
+    if config.getoption("--device") is None:
+        return None
+    from vecstore.gpu.device import gpu_count
+    from vecstore.indexes.faiss_gpu import faiss_gpu_count
+
+    return f"device: PyTorch sees {gpu_count()} GPUs, FAISS {faiss_gpu_count()}"
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Set the device; one that is not there ends the run, for it would prove nothing."""
     device = config.getoption("--device")
