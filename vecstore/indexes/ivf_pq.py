@@ -45,9 +45,8 @@ class IvfPqIndex(Index[FaissBody]):
     own vectors, ``refine_factor`` times k of them. Words of four bits are looked up in
     registers: 4 times as fast at the same memory as words of eight, and trained in a
     25th of the time (measured: 12,000 x 384). With too few rows to train 2^nbits words, the
-    codes get fewer bits. A GPU searches only words of eight bits, and of their m only
-    1 to 4, 8 and 12 to 96 as FAISS has kernels for them (multiples of 4 to 32, then 40, 48, 56,
-    64, 96); other codes stay on the CPU.
+    codes get fewer bits. A GPU searches words of eight bits only, for m of 1 to 4, 8, 12, 16, 20,
+    24, 28, 32, 40, 48, 56, 64 and 96; other codes stay on the CPU.
 
     References
     ----------
