@@ -159,3 +159,26 @@ def test_opening_and_searching_a_store_loads_nothing_that_a_native_search_needs_
         "vecstore_translators.registry", "vecstore_translators.selection",
     }  # fmt: skip
     assert sorted(unneeded & set(json.loads(loaded))) == []
+
+
+def test_writing_reading_and_filtering_load_nothing_heavy_that_is_installed(tmp_path) -> None:
+    # pyarrow imports pandas in many of its functions, wherever it is installed.
+    loaded = loaded_by(
+        "import numpy as np\n"
+        "import vecstore\n"
+        f"with vecstore.open({str(tmp_path)!r}, compact_after=2) as store:\n"
+        "    docs = store.create_collection('docs')\n"
+        "    docs.create_space('v1', dim=3)\n"
+        "    rows = {'vectors': np.eye(3), 'documents': ['one', None, 'three']}\n"
+        "    for _ in range(3):\n"
+        "        docs.upsert(ids=['a', 'b', 'c'], metadata={'n': [1, 2, None]}, **rows)\n"
+        "    docs.upsert(ids=['d', 'e', 'f'], metadata=[{'s': 'x'}, {'t': 0.5}, {}], **rows)\n"
+        "    docs.delete(['f'])\n"
+        "    assert docs.get('b', spaces=['v1']).metadata['n'] == 2\n"
+        "    [batch] = docs.scan(spaces=['v1'])\n"
+        "    assert batch.num_rows == docs.search(np.eye(3), k=9).to_arrow().num_rows // 3 == 5\n"
+        "    assert docs.search([0, 1, 0], where='n > 1').ids == ['b']\n"
+        "    assert docs.search([0, 1, 0], where={'s': 'x'})[0].document == 'one'\n"
+        "    assert docs.search([0, 1, 0], text='three', k=1).ids == ['c']\n"
+    )
+    assert sorted(loaded & (set(HEAVY) - {"faiss"})) == []

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from vecstore.catalog import CollectionRecord, FileRecord, SpaceRecord
 from vecstore.snapshot import vector_labels
+from vecstore.storage.columns import numpy_view
 from vecstore.storage.deletes import Deletes, write_deletes
 from vecstore.storage.items import write_items
 from vecstore.storage.root import DataRoot
@@ -31,7 +32,7 @@ class FileWriter:
         """Write rows; ``table`` starts with row_id (ascending), id and document."""
         name = uuid.uuid4().hex
         file = write_items(self._root, self._path("items", f"{name}.parquet"), table)
-        row_ids = table.column("row_id").to_numpy()
+        row_ids = numpy_view(table.column("row_id"))
         return FileRecord(id=name, kind="items", file=file, **_extent(row_ids))
 
     def vectors(

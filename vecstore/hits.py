@@ -16,6 +16,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from vecstore.storage.columns import arrow_column, arrow_view
+
 if TYPE_CHECKING:
     from vecstore.search.plan import Plan
     from vecstore.search.run import Outcome
@@ -159,13 +161,13 @@ class SearchResult(Sequence["Hits"]):
         spaces = np.array([p.space for p in self._provenances], dtype=object)
         return pa.table(
             {
-                "query": query,
-                "rank": rank + 1,
-                "id": pa.array(self.ids[self.found], pa.string()),
-                "score": self.scores[self.found],
-                "distance": self.distances[self.found],
-                "provenance": pa.array(kinds[origins] if len(kinds) else [], pa.string()),
-                "space": pa.array(spaces[origins] if len(spaces) else [], pa.string()),
+                "query": arrow_view(query),
+                "rank": arrow_view(rank + 1),
+                "id": arrow_column(self.ids[self.found], pa.string()),
+                "score": arrow_view(self.scores[self.found]),
+                "distance": arrow_view(self.distances[self.found]),
+                "provenance": arrow_column(kinds[origins] if len(kinds) else [], pa.string()),
+                "space": arrow_column(spaces[origins] if len(spaces) else [], pa.string()),
             }
         )
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from vecstore.errors import InvalidArgumentError
+from vecstore.storage.columns import arrow_column, numpy_view, string_bytes
 
 __all__ = ["IdIndex", "Ids", "as_ids", "check_unique"]
 
@@ -26,8 +27,6 @@ def as_ids(ids: Ids) -> pa.Array:
     InvalidArgumentError
         An id is not a string, is empty, longer than 1,024 bytes, or contains NUL.
     """
-    import pyarrow.compute as pc  # here and below: reading needs none of it
-
     if isinstance(ids, (str, bytes)):
         raise InvalidArgumentError(f"expected a sequence of ids, got the single value {ids!r}")
     if isinstance(ids, (Set, Mapping)):
@@ -39,23 +38,26 @@ def as_ids(ids: Ids) -> pa.Array:
         ids = ids.combine_chunks()
     try:
         # The type is inferred, because Arrow would take bytes for strings if told to.
-        array = ids if isinstance(ids, pa.Array) else pa.array(ids)
+        array = ids if isinstance(ids, pa.Array) else arrow_column(ids)
         strings = pa.types.is_string(array.type) or pa.types.is_large_string(array.type)
         if not strings and array.null_count < len(array):
             raise InvalidArgumentError(f"expected ids to be strings, got {array.type}")
-        array = array.cast(pa.string())
+        array = array if array.type == pa.string() else array.cast(pa.string())
     except (pa.ArrowException, TypeError, UnicodeError) as error:
         raise InvalidArgumentError(f"expected ids to be strings: {error}") from error
     if array.null_count:
         raise InvalidArgumentError(
-            f"expected every item to have an id; position {_first(pc.is_null(array))} has none"
+            "expected every item to have an id; position "
+            f"{numpy_view(array.is_null()).argmax()} has none"
         )
-    lengths = pc.binary_length(array)
-    bad = pc.or_(pc.equal(lengths, 0), pc.greater(lengths, MAX_ID_BYTES))
-    bad = pc.or_(bad, pc.match_substring(array, "\0"))
-    if pc.any(bad).as_py():
+    ends, content = string_bytes(array)
+    lengths = np.diff(ends)
+    bad = (lengths == 0) | (lengths > MAX_ID_BYTES)
+    nul = ends[0] + np.flatnonzero(content[ends[0] : ends[-1]] == 0)
+    bad[np.searchsorted(ends, nul, side="right") - 1] = True
+    if bad.any():
         raise InvalidArgumentError(
-            f"expected ids of 1 to {MAX_ID_BYTES} bytes without NUL; position {_first(bad)} "
+            f"expected ids of 1 to {MAX_ID_BYTES} bytes without NUL; position {bad.argmax()} "
             "is not one"
         )
     return array
@@ -63,7 +65,7 @@ def as_ids(ids: Ids) -> pa.Array:
 
 def check_unique(ids: pa.Array) -> None:
     """Raise InvalidArgumentError, naming one of them, if ids repeat."""
-    import pyarrow.compute as pc
+    import pyarrow.compute as pc  # here, because reading needs none of it
 
     if len(pc.unique(ids)) == len(ids):
         return
@@ -73,12 +75,6 @@ def check_unique(ids: pa.Array) -> None:
         f"expected unique ids in one call, but {len(repeated)} of them repeat, such as "
         f"{repeated.field('values')[0].as_py()!r}; keep the row that should win"
     )
-
-
-def _first(mask: pa.Array) -> int:
-    import pyarrow.compute as pc
-
-    return int(pc.index(mask, True).as_py())
 
 
 @final

@@ -18,6 +18,7 @@ from vecstore.ids import Ids, as_ids, check_unique
 from vecstore.metadata import Metadata, as_metadata
 from vecstore.snapshot import Snapshot
 from vecstore.spaces import Space
+from vecstore.storage.columns import arrow_column, numpy_view
 
 __all__ = ["Documents", "Rows", "Vectors", "checked_rows", "require_space", "with_embedded"]
 
@@ -94,7 +95,7 @@ def with_embedded(
     several spaces.
     """
     record = _embedding_space(snapshot, space, encoders)
-    positions = np.flatnonzero(rows.documents.is_valid().to_numpy(zero_copy_only=False))
+    positions = np.flatnonzero(numpy_view(rows.documents.is_valid()))
     if record is None or not len(positions):
         return rows
     texts = rows.documents.drop_null().to_pylist()
@@ -158,7 +159,7 @@ def _as_documents(documents: Documents | None, *, rows: int) -> pa.Array:
         array = (
             documents.cast(pa.string())
             if isinstance(documents, pa.Array)
-            else pa.array(documents, type=pa.string())
+            else arrow_column(documents, pa.string())
         )
     except (pa.ArrowException, TypeError, UnicodeError) as error:
         raise InvalidArgumentError(f"expected documents to be strings or None: {error}") from error

@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from vecstore.catalog import FileRecord
+from vecstore.storage.columns import arrow_view
 from vecstore.storage.items import ItemSegment
 
 __all__ = ["FEW_ROWS", "ItemFiles"]
@@ -44,8 +45,10 @@ class ItemFiles:
         """Return the ids of rows, a string array in the order of ``row_ids``."""
         parts, order = [], []
         for record, slots, positions in self._locate(row_ids):
-            parts.append(self._open(record).ids.take(pa.array(positions)))
+            parts.append(self._open(record).ids.take(arrow_view(positions)))
             order.append(slots)
+        if not parts:
+            return pa.nulls(0, pa.string())
         return _in_order(pa.chunked_array(parts, pa.string()), order).combine_chunks()
 
     def id_strings(self, row_ids: NDArray[np.int64]) -> NDArray[np.object_]:
@@ -71,7 +74,7 @@ class ItemFiles:
             parts.append(self._open(record).take(positions, schema))
             order.append(slots)
         if not parts:
-            return schema.empty_table()
+            return pa.Table.from_batches([], schema)
         return _in_order(pa.concat_tables(parts), order)
 
     def columns(self, schema: pa.Schema) -> list[pa.Table]:
@@ -162,4 +165,4 @@ def _in_order(parts: Any, order: list[NDArray[np.int64]]) -> Any:
     """Undo the grouping by file."""
     if len(order) == 1:
         return parts
-    return parts.take(pa.array(np.argsort(np.concatenate(order)))) if order else parts
+    return parts.take(arrow_view(np.argsort(np.concatenate(order))))

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 
 from vecstore.errors import InvalidMetadataError, UnpairedRowsError
+from vecstore.storage.columns import arrow_column
 from vecstore.storage.items import RESERVED_COLUMNS
 
 __all__ = ["Metadata", "as_metadata", "conform", "metadata_fields", "widen"]
@@ -106,7 +107,7 @@ def _as_table(metadata: Metadata, rows: int) -> pa.Table:
             raise UnpairedRowsError(f"expected metadata for {rows} items, got {len(metadata)}")
         # Arrow takes the columns from the first row alone; here every row may bring its own.
         names = dict.fromkeys(name for row in metadata for name in row)
-        return pa.table({name: pa.array([row.get(name) for row in metadata]) for name in names})
+        return pa.table({name: arrow_column([row.get(name) for row in metadata]) for name in names})
     except (pa.ArrowException, TypeError, AttributeError, OverflowError, UnicodeError) as error:
         raise InvalidMetadataError(
             f"expected one type per metadata column: {error}; convert the values first"
@@ -116,7 +117,7 @@ def _as_table(metadata: Metadata, rows: int) -> pa.Table:
 def _column(values: Sequence[Any]) -> pa.Array:
     if isinstance(values, (str, bytes, Set)):  # Arrow would take a string for its characters
         raise TypeError(f"expected a sequence with one value per item, got {values!r}")
-    return pa.array(values)
+    return arrow_column(values)
 
 
 def _normalised(kind: pa.DataType, name: str) -> pa.DataType:

@@ -35,6 +35,7 @@ from vecstore.search.run import run
 from vecstore.snapshot import Snapshot
 from vecstore.spaces import Space
 from vecstore.status import SpaceStatus
+from vecstore.storage.columns import arrow_view
 from vecstore.version import OpenVersion
 
 __all__ = ["CollectionVersion", "Item", "Readable"]
@@ -393,5 +394,5 @@ def _native_vectors(
 
 def _vector_column(snapshot: Snapshot, space: str, row_ids: NDArray[np.int64]) -> pa.Array:
     present, vectors = _native_vectors(snapshot, space, row_ids)
-    values = pa.array(vectors.reshape(-1))
-    return pa.FixedSizeListArray.from_arrays(values, vectors.shape[1], mask=pa.array(~present))
+    values = arrow_view(vectors.reshape(-1))
+    return pa.FixedSizeListArray.from_arrays(values, vectors.shape[1], mask=arrow_view(~present))

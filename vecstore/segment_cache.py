@@ -6,10 +6,9 @@ import threading
 from collections.abc import Callable, Sequence, Set
 from typing import Any, TypeVar, final
 
-import pyarrow as pa
-
 from vecstore.catalog import FileRecord
 from vecstore.ids import IdIndex
+from vecstore.storage.columns import arrow_view
 from vecstore.storage.items import ItemSegment
 from vecstore.storage.root import DataRoot
 
@@ -72,7 +71,7 @@ class SegmentCache:
         ):
             new = self._id_index.unknown(segment.row_ids)
             if new.any():
-                ids = segment.ids.filter(pa.array(new))
+                ids = segment.ids.filter(arrow_view(new))
                 self._id_index = self._id_index.extended(ids, segment.row_ids[new])
         else:
             self._id_index = self._id_index.extended(segment.ids, segment.row_ids)

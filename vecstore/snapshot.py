@@ -24,6 +24,7 @@ from vecstore.filters import Where, parse_where, select_rows
 from vecstore.item_files import ItemFiles
 from vecstore.rows import RowSet
 from vecstore.segment_cache import SegmentCache
+from vecstore.storage.columns import arrow_view, numpy_view
 from vecstore.storage.deletes import Deletes, read_deletes
 from vecstore.storage.items import ItemSegment
 from vecstore.storage.vectors import VectorSegment, read_vectors
@@ -199,8 +200,7 @@ class Snapshot:
         positions, rows = index.candidates(ids)
         alive = self.live.contains(rows)
         positions, rows = positions[alive], rows[alive]
-        same = pc.equal(self.ids(rows), ids.take(pa.array(positions)))
-        same = np.asarray(same.to_numpy(zero_copy_only=False), dtype=bool)
+        same = numpy_view(pc.equal(self.ids(rows), ids.take(arrow_view(positions))))
         found = np.full(len(ids), -1, dtype=np.int64)
         found[positions[same]] = rows[same]
         return found

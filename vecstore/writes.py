@@ -33,6 +33,7 @@ from vecstore.inputs import Rows
 from vecstore.metadata import widen
 from vecstore.snapshot import Snapshot
 from vecstore.spaces import Space
+from vecstore.storage.columns import arrow_view
 from vecstore.storage.root import DataRoot
 
 __all__ = ["Checkpoint", "OnExisting", "WriteResult", "Writer"]
@@ -132,7 +133,9 @@ class Writer:
             self._guard.check(latest, record, rows.vectors[record.space.name], guarding=guard)
         first = self._catalog.reserve_row_ids(self._collection.id, len(rows))
         row_ids = np.arange(first, first + len(rows), dtype=np.int64)
-        table = pa.table({"row_id": pa.array(row_ids), "id": rows.ids, "document": rows.documents})
+        table = pa.table(
+            {"row_id": arrow_view(row_ids), "id": rows.ids, "document": rows.documents}
+        )
         for field, column in zip(rows.metadata.schema, rows.metadata.columns, strict=True):
             table = table.append_column(field, column)
         files = [self.files.items(table)]

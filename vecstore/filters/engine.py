@@ -127,7 +127,7 @@ def bound_types(expressions: Sequence[str], schema: pa.Schema) -> list[str]:
 
     with _cursor(TIME_LIMIT_S) as cursor:
         try:
-            rows = pa.schema([(RESERVED, pa.int64()), *schema]).empty_table()
+            rows = pa.Table.from_batches([], pa.schema([(RESERVED, pa.int64()), *schema]))
             cursor.register("rows", rows.to_reader())
             selected = ", ".join(f"({e}) AS e{i}" for i, e in enumerate(expressions))
             description = cursor.execute(f"SELECT {selected} FROM rows").description
@@ -160,7 +160,7 @@ def _gather(table: pa.Table | Sequence[pa.Table], predicate: Predicate) -> pa.Ta
     """Return the columns a predicate needs, of all pieces, as one table; copies no values."""
     pieces = [table] if isinstance(table, pa.Table) else list(table)
     if not pieces:
-        return pa.table({RESERVED: pa.array([], pa.int64())})
+        return pa.table({RESERVED: pa.nulls(0, pa.int64())})
     wanted = [RESERVED, *sorted(predicate.columns)]
     for name in wanted:
         if not any(name in piece.column_names for piece in pieces) or (

@@ -20,6 +20,7 @@ from vecstore.files import FileWriter
 from vecstore.housekeeping.choice import Everything, SmallFirst
 from vecstore.housekeeping.segments import Pile, Segment, piles
 from vecstore.snapshot import Snapshot
+from vecstore.storage.columns import arrow_view, numpy_view
 from vecstore.storage.deletes import Deletes
 from vecstore.storage.items import ItemSegment
 
@@ -143,12 +144,12 @@ def _merged_items(snapshot: Snapshot, group: Sequence[Segment]) -> pa.Table:
     for segment in group:
         # Opened anew: what the snapshot keeps open, it keeps decoded.
         table = ItemSegment(snapshot.cache.root, segment.record.file).columns(schema)
-        live = snapshot.live.contains(table.column("row_id").to_numpy())
-        parts.append(table if live.all() else table.filter(pa.array(live)))
+        live = snapshot.live.contains(numpy_view(table.column("row_id")))
+        parts.append(table if live.all() else table.filter(arrow_view(live)))
     table = pa.concat_tables(parts)
-    row_ids = table.column("row_id").to_numpy()
+    row_ids = numpy_view(table.column("row_id"))
     if (np.diff(row_ids) < 0).any():
-        table = table.take(pa.array(np.argsort(row_ids)))
+        table = table.take(arrow_view(np.argsort(row_ids)))
     return table
 
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from vecstore.catalog import SpaceRecord
 from vecstore.encoding import Encoder, embed_documents
 from vecstore.snapshot import Snapshot
+from vecstore.storage.columns import numpy_view
 
 __all__ = ["DirectEmbedder", "DocumentEmbedder", "Made", "SharedEmbedder"]
 
@@ -56,7 +57,7 @@ class DirectEmbedder(DocumentEmbedder):
     ) -> Made:
         """See :meth:`DocumentEmbedder.embed`."""
         documents = snapshot.items(row_ids, ["document"]).column("document")
-        present = np.asarray(documents.is_valid().to_numpy(), dtype=bool)
+        present = numpy_view(documents.is_valid())
         vectors = embed_documents(encoder, record.space, documents.drop_null().to_pylist())
         return row_ids[present], vectors
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from vecstore.errors import CorruptFileError
-from vecstore.storage.columns import numpy_view
+from vecstore.storage.columns import arrow_view, numpy_view
 from vecstore.storage.root import DataRoot, StoredFile
 
 __all__ = ["Deletes", "read_deletes", "write_deletes"]
@@ -64,9 +64,9 @@ def write_deletes(
     versions: NDArray[np.int64] | None = None,
 ) -> StoredFile:
     """Write row ids, ndarray of shape (n,), int64; versions if one commit did not take them all."""
-    columns = {"row_id": pa.array(row_ids)}
+    columns = {"row_id": arrow_view(row_ids)}
     if versions is not None:
-        columns["version"] = pa.array(versions)
+        columns["version"] = arrow_view(versions)
     batch = pa.record_batch(columns)
 
     def write(sink: pa.NativeFile) -> None:

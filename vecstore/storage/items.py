@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from vecstore.errors import CorruptFileError
+from vecstore.storage.columns import arrow_view, numpy_view
 from vecstore.storage.root import DataRoot, StoredFile
 
 __all__ = ["RESERVED_COLUMNS", "ItemSegment", "write_items"]
@@ -67,7 +68,9 @@ class ItemSegment:
     @cached_property
     def row_ids(self) -> NDArray[np.int64]:
         """Row ids, ndarray of shape (n,), int64, ascending."""
-        return np.asarray(self._column("row_id").to_numpy())
+        column = self._column("row_id")
+        with self._mapped_errors():
+            return numpy_view(column)
 
     @cached_property
     def ids(self) -> pa.Array:
@@ -86,14 +89,14 @@ class ItemSegment:
         names = self._present(schema)
         kept = {name: self._columns[name] for name in names if name in self._columns}
         rest = [name for name in names if name not in kept]
-        taken = {name: column.take(positions) for name, column in kept.items()}
+        taken = {name: column.take(arrow_view(positions)) for name, column in kept.items()}
         if rest and len(positions):
             group = positions // ROWS_PER_GROUP
             groups, slot = np.unique(group, return_inverse=True)
             with self._mapped_errors(), self._lock:
                 table = self._parquet.read_row_groups(groups.tolist(), columns=rest)
             # Every group before the file's last is full, so offsets need no bookkeeping.
-            table = table.take(slot * ROWS_PER_GROUP + positions % ROWS_PER_GROUP)
+            table = table.take(arrow_view(slot * ROWS_PER_GROUP + positions % ROWS_PER_GROUP))
             taken |= {name: table.column(name) for name in rest}
         return self._conform(taken, schema, len(positions))
 
@@ -121,7 +124,7 @@ class ItemSegment:
     def _mapped_errors(self) -> Iterator[None]:
         try:
             yield
-        except (pa.ArrowException, KeyError, OSError) as error:
+        except (pa.ArrowException, KeyError, OSError, ValueError) as error:
             raise CorruptFileError(
                 f"{self._path}: not a readable item segment: {error}; restore it from a backup"
             ) from error

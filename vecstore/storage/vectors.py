@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from vecstore.errors import CorruptFileError
-from vecstore.storage.columns import numpy_view
+from vecstore.storage.columns import arrow_view, numpy_view
 from vecstore.storage.root import DataRoot, StoredFile
 
 __all__ = ["VectorSegment", "parse_vectors", "put_vectors", "read_vectors", "write_vectors"]
@@ -77,10 +77,10 @@ def put_vectors(
     versions: NDArray[np.int64] | None = None,
 ) -> None:
     """Write the bytes of one segment; see :func:`write_vectors`."""
-    column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])
-    columns = {"row_id": pa.array(row_ids), "vector": column}
+    column = pa.FixedSizeListArray.from_arrays(arrow_view(vectors.reshape(-1)), vectors.shape[1])
+    columns = {"row_id": arrow_view(row_ids), "vector": column}
     if versions is not None:
-        columns["version"] = pa.array(versions)
+        columns["version"] = arrow_view(versions)
     batch = pa.record_batch(columns).replace_schema_metadata(labels)
     with pa.ipc.new_file(sink, batch.schema) as writer:
         writer.write_batch(batch)

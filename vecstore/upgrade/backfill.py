@@ -21,6 +21,7 @@ from vecstore.encoding import Encoder, embed_documents, require_encoder
 from vecstore.errors import EncoderError, InvalidArgumentError, InvalidVectorsError
 from vecstore.rows import RowSet
 from vecstore.snapshot import Snapshot
+from vecstore.storage.columns import numpy_view
 from vecstore.upgrade.backfill_job import (
     BackfillProgress,
     BackfillReport,
@@ -172,7 +173,7 @@ class Backfill:
             return rows, {}
         snapshot = self._latest()
         column: pa.ChunkedArray = snapshot.items(rows, ["document"]).column("document")
-        present = np.asarray(column.is_valid().to_numpy(), dtype=bool)
+        present = numpy_view(column.is_valid())
         if count:
             self._without += int((~present).sum())
         kept = rows[present]

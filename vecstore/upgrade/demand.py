@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from vecstore.catalog.demand import DemandTable
 from vecstore.errors import VecstoreError
 from vecstore.rows import RowSet
+from vecstore.storage.columns import arrow_view, numpy_view
 
 __all__ = ["MOST_ROWS", "Demand", "DemandCounter"]
 
@@ -77,14 +78,16 @@ class Demand:
     @classmethod
     def from_bytes(cls, content: bytes) -> Self:
         """Read back what :meth:`to_bytes` wrote."""
-        table = pa.ipc.open_stream(pa.py_buffer(content)).read_all()
+        batch = pa.ipc.open_stream(pa.py_buffer(content)).read_next_batch()
         return cls(
-            row_ids=table.column("row_id").to_numpy(), weights=table.column("weight").to_numpy()
+            row_ids=numpy_view(batch.column("row_id")), weights=numpy_view(batch.column("weight"))
         )
 
     def to_bytes(self) -> bytes:
         """Return the counts as a compressed Arrow stream: some bytes for each row."""
-        batch = pa.record_batch({"row_id": self.row_ids, "weight": self.weights})
+        batch = pa.record_batch(
+            {"row_id": arrow_view(self.row_ids), "weight": arrow_view(self.weights)}
+        )
         sink = pa.BufferOutputStream()
         options = pa.ipc.IpcWriteOptions(compression="zstd")
         with pa.ipc.new_stream(sink, batch.schema, options=options) as writer:

@@ -13,6 +13,7 @@ from vecstore.catalog import SpaceRecord
 from vecstore.encoding import BATCH, Encoder, embed_documents
 from vecstore.rows import RowSet
 from vecstore.snapshot import Snapshot
+from vecstore.storage.columns import numpy_view
 
 __all__ = ["Keep", "Supply"]
 
@@ -73,7 +74,7 @@ class Supply:
         for start in range(0, len(missing), BATCH):
             part = missing[start : start + BATCH]
             documents = self._snapshot.items(part, ["document"]).column("document")
-            part = part[np.asarray(documents.is_valid().to_numpy(), dtype=bool)]
+            part = part[numpy_view(documents.is_valid())]
             if not len(part):
                 continue
             began = time.perf_counter()
