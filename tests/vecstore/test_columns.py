@@ -53,7 +53,8 @@ def test_a_column_of_any_values_is_the_one_that_arrow_makes(values, kind) -> Non
         np.array([0.5, np.nan]), np.array([0.5], np.float16), np.array([], np.float32),
         np.array([True, False, True]), np.array(["a", "bü"]), np.array(["a", None], object),
         np.array(["2026-01-01"], "datetime64[D]"), np.ma.masked_array([1, 2], [False, True]),
-        np.array([], "U1"), [np.str_("a"), "b"], range(3), [[1], None],
+        np.array([], "U1"), np.zeros((2, 2), bool), np.array(["x", np.nan], object), range(3),
+        [np.str_("a"), "b"], [[1], None],
     ],
     ids=repr,
 )  # fmt: skip

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 __all__ = ["arrow_column", "arrow_view", "numpy_view", "string_bytes"]
 
-_NUMPY = {
+_NUMPY: dict[pa.DataType, np.dtype[Any]] = {
+    pa.bool_(): np.dtype(np.bool_),
     pa.int64(): np.dtype(np.int64),
     pa.float64(): np.dtype(np.float64),
     pa.float32(): np.dtype(np.float32),
@@ -45,8 +46,7 @@ def numpy_view(column: pa.Array | pa.ChunkedArray) -> NDArray[Any]:
     if isinstance(column, pa.ChunkedArray):
         parts = [numpy_view(part) for part in column.chunks or [pa.nulls(0, column.type)]]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
-    packed = column.type == pa.bool_()
-    dtype = np.dtype(np.bool_) if packed else _NUMPY.get(column.type)
+    dtype = _NUMPY.get(column.type)
     if dtype is None or column.null_count:
         raise ValueError(
             f"expected int64, bool or floats without nulls, got {column.type} with "
@@ -55,7 +55,7 @@ def numpy_view(column: pa.Array | pa.ChunkedArray) -> NDArray[Any]:
     if not len(column):
         return np.empty(0, dtype=dtype)
     end = column.offset + len(column)
-    if packed:
+    if dtype == np.bool_:
         bits = np.frombuffer(column.buffers()[1], dtype=np.uint8)
         return np.unpackbits(bits, count=end, bitorder="little")[column.offset :].view(np.bool_)
     return np.frombuffer(column.buffers()[1], dtype=dtype)[column.offset : end]
@@ -67,11 +67,11 @@ def arrow_view(values: NDArray[Any]) -> pa.Array:
     It shares the memory of what is contiguous; booleans are packed. What numpy alone knows, such
     as unsigned integers, takes ``pyarrow.array``.
     """
-    if values.dtype == np.bool_:
-        return _array(pa.bool_(), len(values), np.packbits(values, bitorder="little"))
     kind = _ARROW.get(values.dtype)
     if kind is None or values.ndim != 1:
         return pa.array(values)
+    if values.dtype == np.bool_:
+        return _array(kind, len(values), np.packbits(values, bitorder="little"))
     return _array(kind, len(values), np.ascontiguousarray(values))
 
 
@@ -87,12 +87,14 @@ def arrow_column(values: Any, kind: pa.DataType | None = None) -> pa.Array:
     >>> arrow_column((1, 2)).type
     DataType(int64)
     """
-    if type(values) is np.ndarray and values.ndim == 1:  # a masked array is another type
+    column = None
+    if isinstance(values, (list, tuple)):
+        column = _plain(values)
+    elif type(values) is np.ndarray and values.ndim == 1:  # a masked array is another type
         if len(values) and values.dtype.kind in "OU":
-            values = values.tolist()
+            column = _plain(values.tolist())
         elif kind is None:
-            return arrow_view(values)
-    column = _plain(values) if isinstance(values, (list, tuple)) else None
+            column = arrow_view(values)
     return pa.array(values, kind) if column is None or kind not in (None, column.type) else column
 
 
