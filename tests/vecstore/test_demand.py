@@ -160,7 +160,8 @@ def test_long_counting_is_summed_in_memory_and_written_in_the_background(store, 
     found = [docs.search(vectors[n : n + 1], k=6).row_ids for n in range(30)]
     found.append(docs.search(vectors[:5], k=6).row_ids)  # more than may wait at once
     assert docs._demand._cells <= 20
-    monkeypatch.setattr(module, "_FLUSH_S", -1.0)
+    docs.flush()
+    monkeypatch.setattr(module, "_FLUSH_S", 0.0)
     found.append(docs.search(vectors[:1], k=6).row_ids)
     for thread in threading.enumerate():
         if thread.name == "vecstore-demand":

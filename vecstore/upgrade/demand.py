@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, final
@@ -130,7 +130,7 @@ class DemandCounter:
         self._ranks = np.empty(_PENDING_CELLS, np.int32)
         self._cells = 0
         self._counted: Demand | None = None
-        self._flushed_at = time.monotonic()
+        self._timer: threading.Timer | None = None
 
     def count(self, row_ids: NDArray[np.int64]) -> None:
         """Take note of hits, ndarray of shape (queries, k); costs a query two small copies."""
@@ -145,11 +145,8 @@ class DemandCounter:
                 self._rows[here] = row_ids.ravel()
                 self._ranks[here].reshape(row_ids.shape)[:] = ranks
                 self._cells = here.stop
-            due = time.monotonic() - self._flushed_at > _FLUSH_S
-            if due:
-                self._flushed_at = time.monotonic()
-        if due:
-            threading.Thread(target=self.flush, name="vecstore-demand", daemon=True).start()
+            if self._timer is None:
+                self._timer = self._flush_later()
 
     def flush(self) -> None:
         """Add what was counted to the catalog; if that refuses, it is kept for another try."""
@@ -157,7 +154,9 @@ class DemandCounter:
             with self._lock:
                 self._sum()
                 counted, self._counted = self._counted, None
-                self._flushed_at = time.monotonic()
+                if self._timer is not None:
+                    self._timer.cancel()
+                    self._timer = None
             if counted is None or not len(counted):
                 return
             try:
@@ -166,6 +165,19 @@ class DemandCounter:
                 _log.warning("demand is not written yet: %s", error)
                 with self._lock:
                     self._take(counted)
+
+    def _flush_later(self) -> threading.Timer:
+        """Flush after a while, and so more likely between two rushes of queries than inside one."""
+        this = weakref.ref(self)  # a store that nobody uses any more must not be kept for this
+
+        def flush() -> None:
+            if (counter := this()) is not None:
+                counter.flush()
+
+        timer = threading.Timer(_FLUSH_S, flush)
+        timer.name, timer.daemon = "vecstore-demand", True
+        timer.start()
+        return timer
 
     def read(self) -> Demand:
         """Return the demand of all processes, this one's newest included."""

@@ -48,7 +48,8 @@ class _Ring:
     def add(self, rows: NDArray[np.float32]) -> None:
         """Take in at most as many rows as there are places."""
         start = self.added % _MOST
-        first = rows[: _MOST - start]
-        self.rows[start : start + len(first)] = first
-        self.rows[: len(rows) - len(first)] = rows[len(first) :]
+        split = min(len(rows), _MOST - start)
+        self.rows[start : start + split] = rows[:split]
+        if split < len(rows):
+            self.rows[: len(rows) - split] = rows[split:]
         self.added += len(rows)
