@@ -2,8 +2,8 @@
 
 Each size is measured by new processes: one that ingests, one that builds the index, one that
 opens and searches, one that writes to what is there. Prints a table of costs and of the exponent by
-which each grows (0 constant, 1 with the rows), writes benchmarks/results/scale.json; docs/sizing.md
-is derived from it.
+which each grows (0 constant, 1 with the rows), writes benchmarks/results/scale-KIND.json;
+docs/sizing.md is derived from it.
 
     python benchmarks/scale.py --rows 10000,100000,1000000
 """
@@ -234,7 +234,7 @@ def report(found: list[dict[str, Any]], arguments: argparse.Namespace) -> None:
             growth = f"{math.log(values[-1] / values[-2]) / math.log(sizes[-1] / sizes[-2]):.2f}"
         table.add_row(cost, *(f"{value:,.3g}" for value in values), growth)
     Console(width=120).print(table)
-    results = HERE / "results" / "scale.json"
+    results = HERE / "results" / f"scale-{arguments.kind}.json"
     results.parent.mkdir(exist_ok=True)
     settings = {"dim": arguments.dim, "kind": arguments.kind, "cores": os.cpu_count()}
     settings |= {"parameters": json.loads(arguments.parameters), "load": os.getloadavg()[0]}
