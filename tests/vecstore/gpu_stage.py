@@ -7,30 +7,35 @@ real index on the CPU, which refuses, or breaks on, what the real one refuses or
 from __future__ import annotations
 
 import threading
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
 
 from vecstore.gpu.device import warn_once
-from vecstore.indexes import faiss_gpu
+from vecstore.indexes import cagra, faiss_gpu
 from vecstore.indexes.faiss_library import load_faiss
 
 GPU_SIDE = ("StandardGpuResources", "GpuClonerOptions", "index_cpu_to_gpu")
+CUVS_SIDE = ("GpuIndexCagra", "GpuIndexCagraConfig")
 
 
 class Stage:
     """The faiss module as it is beside ``count`` GPUs.
 
     ``noise`` is what the values of a copy are off by at most, as sums in another order are;
-    ``full`` says that no copy fits its memory.
+    ``full`` says that no copy fits its memory, ``cuvs`` that this build has CAGRA.
     """
 
-    def __init__(self, count=2, *, noise=0.0, full=False):
-        self.count, self.noise, self.full = count, noise, full
+    def __init__(self, count=2, *, noise=0.0, full=False, cuvs=False):
+        self.count, self.noise, self.full, self.cuvs = count, noise, full, cuvs
         self.calls: list[str] = []
         self.copies: list[Copy] = []
 
     def __getattr__(self, name):
+        if name in CUVS_SIDE and self.cuvs:
+            self._used(name)
+            return partial(Cagra, self) if name == "GpuIndexCagra" else SimpleNamespace
         return getattr(load_faiss(), name)
 
     def get_num_gpus(self):
@@ -96,11 +101,44 @@ class Copy:
             self._one_at_a_time.release()
 
 
+class Cagra:
+    """What GpuIndexCagra does, by links to the nearest and, that all are reached, to any."""
+
+    def __init__(self, stage, resources, dim, metric, config):
+        assert config.device < stage.count
+        assert config.intermediate_graph_degree >= config.graph_degree
+        self._stage, self._dim, self._metric = stage, dim, metric
+        self._degree = config.graph_degree
+
+    def train(self, rows):
+        if self._stage.full:
+            raise RuntimeError("Error in train at x.cu:1: Error: 'ok' failed: out of memory")
+        assert rows.dtype == np.float32
+        assert rows.flags.c_contiguous
+        half = self._degree // 2
+        _, near = load_faiss().knn(rows, rows, half + 1, metric=self._metric)
+        any_ = np.random.default_rng(0).integers(len(rows), size=(len(rows), self._degree - half))
+        self._rows = rows
+        self._graph = np.concatenate([near[:, 1:], any_], axis=1).astype(np.int32)
+
+    def copyTo(self, target):
+        faiss = load_faiss()
+        assert isinstance(target, faiss.IndexHNSWCagra)
+        assert target.hnsw.nb_neighbors(0) == self._degree
+        target.init_level0, target.keep_max_size_level0 = False, True  # upper levels only
+        target.add(self._rows)
+        links = faiss.vector_to_array(target.hnsw.neighbors)
+        starts = faiss.vector_to_array(target.hnsw.offsets)[:-1].astype(np.int64)
+        links[starts[:, None] + np.arange(self._degree)] = self._graph
+        faiss.copy_array_to_vector(links, target.hnsw.neighbors)
+
+
 def put_on(monkeypatch, stage):
     """Have the package see this FAISS, as a process does that has just begun."""
     monkeypatch.delenv("VECSTORE_DEVICE", raising=False)
     monkeypatch.setattr(faiss_gpu, "find_faiss", lambda: stage)
     monkeypatch.setattr(faiss_gpu, "load_faiss", lambda: stage)
+    monkeypatch.setattr(cagra, "load_faiss", lambda: stage)
     monkeypatch.setattr(faiss_gpu, "driver_found", lambda: True)
     monkeypatch.setattr(faiss_gpu, "_count", None)
     warn_once.cache_clear()

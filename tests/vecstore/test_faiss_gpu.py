@@ -182,7 +182,7 @@ def test_only_kinds_that_search_on_a_device_take_one():
     takes = {
         kind for kind in index_kinds() for spec in get_index(kind).specs if spec.name == "device"
     }
-    assert takes == {*KINDS, "gpu_flat"}
+    assert takes == {*KINDS, "gpu_flat", "hnsw"}  # hnsw to build on
 
 
 def test_each_device_has_one_copy_and_the_file_is_the_same(stage):
@@ -321,3 +321,70 @@ def test_candidates_are_as_many_as_a_mask_may_take_out_and_no_more_than_there_ar
         width = widened(k, eligible=eligible, total=total)
         assert k <= width <= total
         assert width == k if eligible == total else width >= min(k * total / eligible, 2048)
+
+
+# Graphs linked on a GPU
+
+
+@pytest.mark.parametrize("check", INDEX_CHECKS, ids=lambda check: check.__name__)
+def test_a_graph_linked_on_a_gpu_keeps_the_contract(monkeypatch, check):
+    stage = put_on(monkeypatch, Stage(cuvs=True))
+    check(Preset("hnsw", device="cuda", m=16))
+    if check.__name__ in ("check_recall", "check_masks_are_honoured", "check_round_trip"):
+        assert "GpuIndexCagraConfig" in stage.calls, "the GPU was not asked"
+
+
+def test_where_this_run_has_cagra_its_graphs_find_the_nearest():
+    data = block(5000)
+    linked = get_index("hnsw").build([data], dim=16, metric="ip", parameters={"device": "auto"})
+    queries = rows(50, seed=9)
+    _, wanted = exact_search(queries, [data], 10, metric="ip")
+    for index in (linked, get_index("hnsw").from_bytes(linked.to_bytes())):
+        found = index.search(queries, 10)[1]
+        shares = [len(set(a) & set(b)) / 10 for a, b in zip(found, wanted, strict=True)]
+        assert np.mean(shares) >= 0.95
+        assert type(index._body.graph.core) is load_faiss().IndexHNSWFlat
+
+
+def test_masked_blocks_are_linked_by_the_rows_they_keep(monkeypatch):
+    put_on(monkeypatch, Stage(cuvs=True))
+    keep = np.random.default_rng(5).random(3000) < 0.5
+    half = Block(row_ids=np.arange(3000) + 40, vectors=rows(3000).astype(np.float16), keep=keep)
+    index = get_index("hnsw").build([half], dim=16, metric="ip", parameters={"device": "auto"})
+    assert np.array_equal(index.row_ids, half.row_ids[keep])
+    _, found = index.search(half.vectors[keep][:30].astype(np.float32), 1)
+    assert found[:, 0].tolist() == half.row_ids[keep][:30].tolist()
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_a_graph_that_no_gpu_can_link_is_linked_by_the_cpu_with_one_warning(
+    monkeypatch, warned, full
+):
+    put_on(monkeypatch, Stage(cuvs=full, full=full))
+    data, build = block(), get_index("hnsw").build
+    settings = {"build_threads": 1, "device": "cuda:1"}
+    made = [build([data], dim=16, metric="ip", parameters=settings) for _ in range(2)]
+    assert [warning.category for warning in warned] == [DeviceWarning]
+    assert ("out of memory" if full else "faiss-gpu-cuvs") in str(warned[0].message)
+    here = build([data], dim=16, metric="ip", parameters={**settings, "device": "cpu"})
+    for index in made:
+        assert np.array_equal(index.search(rows(9), 5)[1], here.search(rows(9), 5)[1])
+
+
+def test_graphs_are_linked_on_the_cpu_unless_a_device_is_named(monkeypatch):
+    stage = put_on(monkeypatch, Stage(cuvs=True))
+    get_index("hnsw").build([block()], dim=16, metric="ip")
+    assert set(stage.calls) <= {"get_num_gpus"}
+
+
+def test_linking_on_a_gpu_can_be_cancelled_while_rows_are_gathered(monkeypatch):
+    stage = put_on(monkeypatch, Stage(cuvs=True))
+
+    def cancel(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        get_index("hnsw").build(
+            [block()], dim=16, metric="ip", parameters={"device": "cuda"}, progress=cancel
+        )
+    assert "GpuIndexCagraConfig" not in stage.calls

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from vecstore.indexes.base import Answer, Index, IndexPlan, Progress
 from vecstore.indexes.blocks import Block
+from vecstore.indexes.cagra import linked_on_gpu
 from vecstore.indexes.exact import BATCH
 from vecstore.indexes.faiss_body import FaissBody, faiss_metric, selector
+from vecstore.indexes.faiss_gpu import DEVICE_SPEC
 from vecstore.indexes.faiss_library import load_faiss
 from vecstore.indexes.graph_body import GraphBody
 from vecstore.indexes.ivf_rabitq import coded_lists, search_coded_lists
@@ -47,7 +49,8 @@ class HnswIndex(Index[GraphBody]):
     graph further than an unfiltered one, whichever is cheapest: see :func:`filtered_costs`.
 
     Building on several threads links rows in the order the threads arrive, so two builds
-    may differ in single links; ``build_threads=1`` makes them equal.
+    may differ in single links; ``build_threads=1`` makes them equal. ``device="cuda:0"`` has a GPU
+    link the rows (CAGRA), where FAISS can; searches run on the CPU.
 
     References
     ----------
@@ -83,6 +86,12 @@ class HnswIndex(Index[GraphBody]):
             minimum=0,
             maximum=1024,
             summary="Threads of the build: 0 all, 1 reproducible.",
+        ),
+        replace(
+            DEVICE_SPEC,
+            default="cpu",
+            when="build",
+            summary="Where rows are linked: cpu, or auto or cuda:N by CAGRA, where FAISS has it.",
         ),
         ParameterSpec(
             name="ef_search",
@@ -120,11 +129,13 @@ class HnswIndex(Index[GraphBody]):
     def _build(cls, blocks: Sequence[Block], plan: IndexPlan, progress: Progress) -> GraphBody:
         faiss = load_faiss()
         settings = plan.parameters
-        graph = faiss.IndexHNSWFlat(plan.dim, settings["m"], faiss_metric(faiss, plan))
-        graph.hnsw.efConstruction = settings["ef_construction"]
-        body = FaissBody.fill(
-            graph, blocks, plan, progress, n_threads=int(settings["build_threads"])
-        )
+        body = linked_on_gpu(str(settings["device"]), blocks, plan, progress)
+        if body is None:
+            graph = faiss.IndexHNSWFlat(plan.dim, settings["m"], faiss_metric(faiss, plan))
+            graph.hnsw.efConstruction = settings["ef_construction"]
+            body = FaissBody.fill(
+                graph, blocks, plan, progress, n_threads=int(settings["build_threads"])
+            )
         wanted = {"auto": plan.rows >= _LISTS_FROM, "always": plan.rows > 0, "never": False}
         if not wanted[str(settings["filter_lists"])]:
             return GraphBody(body, None)
