@@ -190,7 +190,8 @@ class Collection(Migratable):
             Bytes that an index chosen by "auto" may take.
         queries : array_like of shape (n, dim), or dict of space name to such arrays, optional
             Queries to tune on, a sample of those that will come; those of other spaces are
-            translated. Without them documents ask, translated ones where a route exists.
+            translated. Without them the last queries of this process ask, if it has seen a
+            hundred different ones, else documents, translated ones where a route exists.
         progress : callable, optional
             Called with rows done and rows in all; what it raises cancels the build.
 
@@ -214,6 +215,7 @@ class Collection(Migratable):
             progress=progress,
             target=target,
             queries=queries,
+            recent=lambda space_id: self._recent.of(space_id, least=1),
             translators=translators,
         )
         register_index(self._catalog, self._record.id, new)

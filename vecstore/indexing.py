@@ -26,7 +26,7 @@ from vecstore.snapshot import Snapshot
 from vecstore.storage.root import DataRoot
 from vecstore.translation import Translators
 from vecstore.tuning.auto import Target, tuned_index
-from vecstore.tuning.questions import GivenQueries, coming_questions
+from vecstore.tuning.questions import GivenQueries, RecentOf, coming_questions
 
 __all__ = ["IndexFiles", "build_index", "forget_index", "index_view", "register_index"]
 
@@ -111,6 +111,7 @@ def build_index(
     progress: Progress | None,
     target: Target | None = None,
     queries: GivenQueries | None = None,
+    recent: RecentOf | None = None,
     translators: Translators,
 ) -> IndexRecord:
     """Build an index over all live rows of a view and write it.
@@ -123,7 +124,7 @@ def build_index(
         get_index(kind)  # refuses an unknown one before vectors are translated
     questions = None
     if target is not None:
-        questions = coming_questions(snapshot, view, queries, translators)
+        questions = coming_questions(snapshot, view, queries, translators, recent=recent)
     blocks = _blocks(view, snapshot)
     report: Mapping[str, Any] = {}
     if target is None or questions is None:

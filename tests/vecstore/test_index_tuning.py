@@ -195,11 +195,29 @@ def test_an_index_of_old_documents_is_asked_by_translated_queries_too(store_plac
         ends = ("v1", "v2") if side == "documents" else ("v2", "v1")
         docs.fit_translator(source=ends[0], target=ends[1], side=side, family="ridge")
         made = docs.build_index(space="v1", kind="ivf_flat", recall=0.9)
-        assert "documents of 'v2', translated" in made.report["origin"]
+        assert "documents of 'v2' in the place of queries, translated" in made.report["origin"]
         given = {"v1": clustered(50, seed=7), "v2": clustered(60, seed=8) @ rotation}
         made = docs.build_index(space="v1", kind="ivf_flat", recall=0.9, queries=given)
         assert made.report["origin"] == "50 given queries and 60 given queries of 'v2', translated"
         assert made.report["queries"] == 110
+
+
+def test_what_a_space_was_asked_lately_asks_before_its_documents(store_place):
+    store, docs, rotation = two_generations(store_place)
+    with store:
+        docs.fit_translator(source="v2", target="v1", side="queries", family="ridge")
+        once = clustered(1, seed=5)
+        docs.search(np.repeat(once, 300, axis=0), space="v1", k=3)
+        made = docs.build_index(space="v1", kind="ivf_flat", recall=0.9)
+        assert "recent" not in made.report["origin"]  # one query, however often
+        for query in clustered(120, seed=6):
+            docs.search(query, space="v1", k=3)
+        docs.search(clustered(130, seed=7) @ rotation, space="v2", k=3)
+        made = docs.build_index(space="v1", kind="ivf_flat", recall=0.9)
+        both = "121 recent queries of 'v1' and 130 recent queries of 'v2', translated"
+        assert (made.report["origin"], made.report["queries"]) == (both, 251)
+        given = docs.build_index(space="v1", kind="ivf_flat", recall=0.9, queries=clustered(40))
+        assert given.report["origin"] == "40 given queries"
 
 
 def test_tuning_on_queries_off_the_corpus_asks_for_more():

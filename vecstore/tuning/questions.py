@@ -2,13 +2,14 @@
 
 Recall depends on the queries. Those translated from another model lie outside the distribution
 of the documents that they are compared with, and an index tuned on documents promises them
-more than it keeps. So given queries are taken first; else documents ask, those of other models
-through the route that their queries will take.
+more than it keeps. So given queries are taken first, then those that a space was asked lately in
+this process; else documents ask, those of other models through the route that their queries will
+take.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias, final
 
@@ -22,12 +23,17 @@ from vecstore.search.views import View, unit_rows
 from vecstore.snapshot import Snapshot
 from vecstore.translation import Translators
 
-__all__ = ["GivenQueries", "Questions", "coming_questions"]
+__all__ = ["GivenQueries", "Questions", "RecentOf", "coming_questions"]
 
 GivenQueries: TypeAlias = ArrayLike | Mapping[str, ArrayLike]
 """Vectors of the space that is ranked in, or vectors by space; others are translated."""
 
+RecentOf: TypeAlias = Callable[[str], NDArray[np.float32] | None]
+"""From the id of a space to queries that it was asked."""
+
 SAMPLE = 400
+LEAST_RECENT = 100
+"""Different recent queries of a space from which they are asked instead of its documents."""
 
 
 @final
@@ -59,9 +65,15 @@ def coming_questions(
     given: GivenQueries | None,
     translators: Translators,
     *,
+    recent: RecentOf | None = None,
     seed: int = 0,
 ) -> Questions:
-    """Return the queries given, or documents in their place; none where there are no rows.
+    """Return the queries given, or recent ones, or documents in their place; none without rows.
+
+    Parameters
+    ----------
+    recent : callable, optional
+        Gives the queries a space was asked lately, ndarray of shape (n, dim), or None.
 
     Raises
     ------
@@ -72,7 +84,7 @@ def coming_questions(
     """
     rng = np.random.default_rng(seed)
     parts, phrases = (
-        _documents(snapshot, view, translators, rng)
+        _known(snapshot, view, translators, recent or (lambda _: None), rng)
         if given is None
         else _given(snapshot, view, given, translators)
     )
@@ -112,18 +124,21 @@ def _given(
     return parts, phrases
 
 
-def _documents(
-    snapshot: Snapshot, view: View, translators: Translators, rng: np.random.Generator
+def _known(
+    snapshot: Snapshot,
+    view: View,
+    translators: Translators,
+    recent: RecentOf,
+    rng: np.random.Generator,
 ) -> tuple[list[_Part], list[str]]:
-    """Let documents ask: those that have native vectors where the queries come from."""
+    """Let recent queries ask, or documents that have native vectors where queries come from."""
     target = view.target.name
     parts: list[_Part] = []
     phrases = []
-    own = _sample(snapshot, target, SAMPLE, rng)
-    if len(own):
-        queries = snapshot.gather(target, own)
+    queries, own, phrase = _asking(snapshot, target, recent, rng)
+    if len(queries):
         parts.append((view.queries(queries), own))
-        phrases.append(f"documents of {target!r} in the place of queries")
+        phrases.append(phrase)
     elif view.form != "native":  # nobody has been embedded by the new model yet
         rows = _sample(snapshot, view.record.space.name, SAMPLE, rng)
         assert view.translator is not None
@@ -133,14 +148,31 @@ def _documents(
         phrases.append(f"translated documents of {view.record.space.name!r} as queries")
     if view.form == "native":
         for name in snapshot.spaces:
-            rows = _sample(snapshot, name, SAMPLE, rng) if name != target else own[:0]
-            if not len(rows):
+            if name == target:
                 continue
-            mapped = _translated(snapshot, view, name, snapshot.gather(name, rows), translators)
+            queries, own, phrase = _asking(snapshot, name, recent, rng)
+            mapped = None
+            if len(queries):
+                mapped = _translated(snapshot, view, name, queries, translators)
             if mapped is not None:
-                parts.append((view.queries(mapped), rows))
-                phrases.append(f"documents of {name!r}, translated")
+                parts.append((view.queries(mapped), own))
+                phrases.append(f"{phrase}, translated")
     return parts, phrases
+
+
+def _asking(
+    snapshot: Snapshot, space: str, recent: RecentOf, rng: np.random.Generator
+) -> tuple[NDArray[np.float32], NDArray[np.int64], str]:
+    """Return what a space is likely to be asked, the rows of documents that ask, and a phrase."""
+    known = recent(snapshot.space(space).id)
+    if known is not None:
+        known = np.unique(known, axis=0)  # one query asked again and again is one query
+        if len(known) >= LEAST_RECENT:
+            chosen = rng.permutation(len(known))[:SAMPLE]
+            none = np.full(len(chosen), -1, np.int64)
+            return known[chosen], none, f"{len(chosen):,} recent queries of {space!r}"
+    rows = _sample(snapshot, space, SAMPLE, rng)
+    return snapshot.gather(space, rows), rows, f"documents of {space!r} in the place of queries"
 
 
 def _sample(
