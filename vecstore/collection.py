@@ -8,21 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
-from vecstore.building import IndexBuild
+from vecstore.arguments import DOCTOR_GRACE, TARGET_BYTES
 from vecstore.catalog import IndexRecord, VersionRecord
-from vecstore.doctor import GRACE, DoctorReport, examine_collection
-from vecstore.housekeeping.choice import Everything
-from vecstore.housekeeping.compaction import CompactionReport, compact, planned
-from vecstore.housekeeping.retention import ExpiryReport, first_kept
-from vecstore.housekeeping.segments import TARGET_BYTES, SegmentStatus, segment_status
-from vecstore.indexing import build_index, forget_index, index_view, register_index
 from vecstore.migrating import Migratable
 from vecstore.reading import CollectionVersion
 from vecstore.search.plan import Execution
-from vecstore.tuning.auto import checked_target
-from vecstore.tuning.questions import GivenQueries
+
+if TYPE_CHECKING:
+    # Imported by the verbs that need them: opening a store and searching it does not.
+    from vecstore.building import IndexBuild
+    from vecstore.doctor import DoctorReport
+    from vecstore.housekeeping.compaction import CompactionReport
+    from vecstore.housekeeping.retention import ExpiryReport
+    from vecstore.housekeeping.segments import SegmentStatus
+    from vecstore.tuning.questions import GivenQueries
 
 __all__ = ["Collection"]
 
@@ -79,6 +80,8 @@ class Collection(Migratable):
     @property
     def segments(self) -> tuple[SegmentStatus, ...]:
         """The files of the newest version, by kind: how many, how large, how much is dead."""
+        from vecstore.housekeeping.segments import segment_status
+
         return segment_status(self.latest().snapshot)
 
     def compact(
@@ -109,6 +112,9 @@ class Collection(Migratable):
         InvalidArgumentError
             A limit is outside its domain.
         """
+        from vecstore.housekeeping.choice import Everything
+        from vecstore.housekeeping.compaction import compact, planned
+
         choice = Everything(target_bytes=target_bytes, dead_share=dead_share)
         if dry_run:
             return planned(self.latest().snapshot, choice)
@@ -138,6 +144,8 @@ class Collection(Migratable):
         InvalidArgumentError
             No limit is given, or one that makes no sense.
         """
+        from vecstore.housekeeping.retention import ExpiryReport, first_kept
+
         history = self.versions()
         first = first_kept(history, older_than=older_than, keep_last=keep_last)
         if not dry_run:
@@ -204,6 +212,9 @@ class Collection(Migratable):
         NotFoundError
             The collection was dropped meanwhile.
         """
+        from vecstore.indexing import build_index, index_view, register_index
+        from vecstore.tuning.auto import checked_target
+
         target = checked_target(kind, recall, memory_limit, queries)
         snapshot, translators = self.latest().snapshot, self._latest.translators
         view = index_view(snapshot, space, into=into, execution=execution, translators=translators)
@@ -243,6 +254,7 @@ class Collection(Migratable):
             With ``progress``, ``cancel()`` and ``result()``. Keep the store open until it is
             done.
         """
+        from vecstore.building import IndexBuild
 
         def build(step: Callable[[int, int], None]) -> IndexRecord:
             return self.build_index(
@@ -267,12 +279,14 @@ class Collection(Migratable):
         NotFoundError
             There is no such index.
         """
+        from vecstore.indexing import forget_index
+
         forget_index(self._catalog, self._record.id, index_id)
         self.refresh()
 
     # Health
 
-    def doctor(self, *, repair: bool = False, grace: timedelta = GRACE) -> DoctorReport:
+    def doctor(self, *, repair: bool = False, grace: timedelta = DOCTOR_GRACE) -> DoctorReport:
         """Examine the collection: what is stored against what the catalog says.
 
         Reads every file of every version, and compares size, checksum, rows and row ids; opens
@@ -293,6 +307,8 @@ class Collection(Migratable):
         DoctorReport
             ``healthy`` says whether anything but wasted space is left to be done.
         """
+        from vecstore.doctor import examine_collection
+
         report = examine_collection(
             self._catalog, self._root, self._record, repair=repair, grace=grace
         )

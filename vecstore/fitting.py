@@ -24,8 +24,6 @@ __all__ = ["Fit", "TranslatorReport", "as_families", "fit_pairs", "store_fit"]
 
 Side = Literal["documents", "queries"]
 
-MAX_PAIRS = 100_000
-
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,67 +1,30 @@
-"""Indexes of a collection: built over a view, stored as caches, opened when they still fit."""
+"""Indexes of a collection: built over a view and stored as caches; `index_files` opens them."""
 
 from __future__ import annotations
 
-import threading
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, final
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from vecstore.catalog import Catalog, IndexRecord
 from vecstore.errors import (
-    CorruptFileError,
     InvalidArgumentError,
-    MissingDependencyError,
     NoRouteError,
     NotFoundError,
-    StorageError,
 )
-from vecstore.indexes.base import Index
 from vecstore.indexes.exact import Block
 from vecstore.indexes.registry import get_index
 from vecstore.search.plan import Execution, shortest_route
-from vecstore.search.prepare import OpenIndex
 from vecstore.search.views import View
 from vecstore.snapshot import Snapshot
-from vecstore.storage.root import DataRoot
 from vecstore.translation import Translators
 from vecstore.tuning.auto import Target, tuned_index
 from vecstore.tuning.questions import GivenQueries, RecentOf, coming_questions
 
-__all__ = ["IndexFiles", "build_index", "forget_index", "index_view", "register_index"]
+__all__ = ["build_index", "forget_index", "index_view", "register_index"]
 
 Progress = Callable[[int, int], None]
 AUTO = "auto"
-
-
-@final
-class IndexFiles:
-    """Opens the registered indexes of one collection, each once. Thread-safe.
-
-    An index that is missing or damaged is left out, and search scans exactly: an index is a
-    cache. What was left out and why is kept for ``info``.
-    """
-
-    def __init__(self, root: DataRoot) -> None:
-        self._root = root
-        self._lock = threading.Lock()
-        self._open: dict[str, Index[Any]] = {}
-        self.unusable: dict[str, str] = {}
-
-    def open(self, records: Sequence[IndexRecord]) -> list[OpenIndex]:
-        """Return those of the records that can be opened."""
-        with self._lock:
-            opened = []
-            for record in records:
-                if record.id not in self._open and record.id not in self.unusable:
-                    try:
-                        path = self._root.local_path(record.file)
-                        self._open[record.id] = get_index(record.kind).read(path, check=False)
-                    except (CorruptFileError, StorageError, MissingDependencyError) as error:
-                        self.unusable[record.id] = str(error)
-                if record.id in self._open:
-                    opened.append((record, self._open[record.id]))
-            return opened
 
 
 def index_view(

@@ -8,7 +8,7 @@ from typing import final
 
 from vecstore.catalog import Catalog, CollectionRecord
 from vecstore.encoders import Encoders
-from vecstore.indexing import IndexFiles
+from vecstore.index_files import IndexFiles
 from vecstore.lexical import LexicalCache
 from vecstore.segment_cache import SegmentCache
 from vecstore.snapshot import Snapshot

@@ -15,27 +15,18 @@ from vecstore.catalog import Catalog, Changes, CollectionRecord, SpaceRecord
 from vecstore.encoders import Encoders
 from vecstore.encoding import Encoder
 from vecstore.errors import NotFoundError, VecstoreError
-from vecstore.fitting import store_fit
 from vecstore.snapshot import Snapshot
 from vecstore.storage.root import DataRoot
-from vecstore.upgrade.backfill import Backfill
-from vecstore.upgrade.backfill_job import (
-    JOB_PREFIX,
-    BackfillProgress,
-    BackfillReport,
-    BackfillRequest,
-    BackfillState,
-)
 from vecstore.upgrade.background import BackgroundRefits
-from vecstore.upgrade.claims import Claims
-from vecstore.upgrade.defaults import SpaceSwitch, roll_back, switch
-from vecstore.upgrade.priorities import Priority, backfill_order
-from vecstore.upgrade.retirement import Retirement, retire
 from vecstore.upgrading import Upgradable
 
 if TYPE_CHECKING:
-    # With all of fitting: a search needs none of it.
+    # Imported by the verbs, with all of fitting: a search needs none of it.
+    from vecstore.upgrade.backfill_job import BackfillProgress, BackfillReport
+    from vecstore.upgrade.defaults import SpaceSwitch
+    from vecstore.upgrade.priorities import Priority
     from vecstore.upgrade.refit import Refit, RefitAdvice
+    from vecstore.upgrade.retirement import Retirement
     from vecstore.upgrade.status import UpgradeStatus
 
 __all__ = ["Migratable"]
@@ -83,6 +74,8 @@ class Migratable(Upgradable):
         NotFoundError
             There is no such space, or it is retired.
         """
+        from vecstore.upgrade.defaults import switch
+
         return self._set_default(switch(space))
 
     def rollback_space(self) -> SpaceSwitch:
@@ -97,9 +90,13 @@ class Migratable(Upgradable):
         NotFoundError
             The space that was the default before is retired or dropped.
         """
+        from vecstore.upgrade.defaults import roll_back
+
         return self._set_default(roll_back())
 
     def _set_default(self, build: Callable[[Snapshot], Changes | None]) -> SpaceSwitch:
+        from vecstore.upgrade.defaults import SpaceSwitch
+
         before: list[str | None] = []
 
         def remembered(snapshot: Snapshot) -> Changes | None:
@@ -176,6 +173,11 @@ class Migratable(Upgradable):
         InvalidArgumentError
             An option is outside its domain.
         """
+        from vecstore.upgrade.backfill import Backfill
+        from vecstore.upgrade.backfill_job import BackfillRequest, BackfillState
+        from vecstore.upgrade.claims import Claims
+        from vecstore.upgrade.priorities import backfill_order
+
         request = BackfillRequest(
             to=to, budget=budget, priority=priority, batch=batch, rate=rate, seed=seed
         )
@@ -267,6 +269,7 @@ class Migratable(Upgradable):
             Predict what the translations into the default space (or the newest) are worth over
             the items they serve, up to 50,000. That takes some seconds.
         """
+        from vecstore.upgrade.backfill_job import JOB_PREFIX
         from vecstore.upgrade.status import upgrade_status
         from vecstore_translators.offset import MIN_QUERIES
 
@@ -320,6 +323,7 @@ class Migratable(Upgradable):
         queries: NDArray[np.float32] | None,
         seed: int,
     ) -> Refit:
+        from vecstore.fitting import store_fit
         from vecstore.upgrade.refit import replacement, try_refit
         from vecstore.upgrade.reindex import rebuild_indexes
         from vecstore_translators.offset import MIN_QUERIES
@@ -363,6 +367,8 @@ class Migratable(Upgradable):
         InvalidArgumentError
             It is the default space; or items would not be served any more: says how many.
         """
+        from vecstore.upgrade.retirement import retire
+
         told: list[Retirement] = []
         self._commit(retire(name, force=force, done=told.append))
         gone = tuple(i.id for i in self._catalog.indexes(self._record.id) if i.space == name)

@@ -7,19 +7,22 @@ import threading
 from collections.abc import Collection as Several
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Self, final
+from typing import TYPE_CHECKING, Any, Self, final
 
-from vecstore.backup import BackupReport, back_up
+from vecstore.arguments import COMPACT_AFTER, DOCTOR_GRACE, GC_GRACE
 from vecstore.catalog import Catalog, CollectionRecord
 from vecstore.collection import Collection
-from vecstore.doctor import GRACE, DoctorReport, examine_store
 from vecstore.encoders import Encoders, OpenEncoder
 from vecstore.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError
-from vecstore.housekeeping.automatic import COMPACT_AFTER
-from vecstore.housekeeping.garbage import DEFAULT_GRACE, GarbageReport, collect_garbage
 from vecstore.names import check_name
 from vecstore.places import located
 from vecstore.storage.root import open_root
+
+if TYPE_CHECKING:
+    # Imported by the verbs that need them: opening a store does not.
+    from vecstore.backup import BackupReport
+    from vecstore.doctor import DoctorReport
+    from vecstore.housekeeping.garbage import GarbageReport
 
 __all__ = ["Store", "open"]
 
@@ -216,11 +219,13 @@ class Store:
             self._open.pop(record.id, None)
         self._root.remove_tree(f"data/{record.directory}")
 
-    def doctor(self, *, repair: bool = False, grace: timedelta = GRACE) -> DoctorReport:
+    def doctor(self, *, repair: bool = False, grace: timedelta = DOCTOR_GRACE) -> DoctorReport:
         """Examine the catalog and all collections; see :meth:`Collection.doctor`.
 
         Finds files of dropped collections, too, which a killed drop leaves behind.
         """
+        from vecstore.doctor import examine_store
+
         report = examine_store(self._catalog, self._root, repair=repair, grace=grace)
         with self._lock:
             opened = tuple(self._open.values())
@@ -228,7 +233,7 @@ class Store:
             collection.refresh()
         return report
 
-    def gc(self, *, grace: timedelta = DEFAULT_GRACE, dry_run: bool = False) -> GarbageReport:
+    def gc(self, *, grace: timedelta = GC_GRACE, dry_run: bool = False) -> GarbageReport:
         """Delete the files that no readable version of any collection has.
 
         Those are the files of versions that have expired, files that a crash left behind, and
@@ -249,6 +254,8 @@ class Store:
         StorageError
             A file cannot be deleted; a later call goes on.
         """
+        from vecstore.housekeeping.garbage import collect_garbage
+
         return collect_garbage(self._catalog, self._root, grace=grace, dry_run=dry_run)
 
     def backup(
@@ -292,6 +299,8 @@ class Store:
         StorageError
             A place refused; what was copied serves the next call.
         """
+        from vecstore.backup import back_up
+
         return back_up(self._catalog, self._root, place, collections=collections, cache=cache)
 
     def _record(self, name: str) -> CollectionRecord:

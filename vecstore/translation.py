@@ -18,7 +18,6 @@ from vecstore.errors import InvalidArgumentError
 from vecstore.snapshot import Snapshot
 from vecstore.storage.root import DataRoot
 from vecstore_translators import Translator
-from vecstore_translators.composition import compose
 
 __all__ = ["Pairs", "Translators", "gather_pairs"]
 
@@ -100,4 +99,6 @@ class Translators:
         """Return a route as one map and its identity."""
         translators = [self.open(record) for record in records]
         identity = "+".join(record.id for record in records)
+        from vecstore_translators.composition import compose  # most searches need no route
+
         return compose(*translators), identity

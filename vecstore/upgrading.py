@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore import definitions
+from vecstore.arguments import DEFAULT_DEPTHS, MAX_PAIRS
 from vecstore.encoding import Encoder
 from vecstore.filters import Where
-from vecstore.fitting import MAX_PAIRS, Side, TranslatorReport, fit_pairs, store_fit
-from vecstore.upgrade.assessment import DEFAULT_DEPTHS, UpgradeAssessment
 from vecstore.writing import Writable
 
 if TYPE_CHECKING:
+    from vecstore.fitting import Side, TranslatorReport
+    from vecstore.upgrade.assessment import UpgradeAssessment
     from vecstore.upgrade.questions import Judgements, Queries
     from vecstore.upgrade.words import LexicalTuning
     from vecstore_translators import TranslatorFamily
@@ -58,6 +59,8 @@ class Upgradable(Writable):
         InvalidArgumentError
             Fewer than 20 items have vectors in both spaces.
         """
+        from vecstore.fitting import fit_pairs, store_fit  # here and below: a search fits nothing
+
         fit = fit_pairs(
             self.latest().snapshot,
             source=source,
@@ -226,7 +229,7 @@ class Upgradable(Writable):
         UnpairedRowsError
             Queries, texts and judgements differ in number.
         """
-        from vecstore.upgrade.assess import assess  # with all of fitting: a search needs none of it
+        from vecstore.upgrade.assess import assess
         from vecstore.upgrade.request import requested
 
         version = self._settled()

@@ -8,7 +8,7 @@ from typing import Any, final
 
 from vecstore.catalog import IndexRecord
 from vecstore.encoders import Encoders
-from vecstore.indexing import IndexFiles
+from vecstore.index_files import IndexFiles
 from vecstore.lexical import DEFAULT_LANGUAGE, LexicalCache
 from vecstore.search.execute import PreparedPlan
 from vecstore.search.hybrid import DEFAULT_WEIGHT, Lexical

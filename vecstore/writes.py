@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, final, get_args
+from typing import TYPE_CHECKING, Any, Literal, final, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -26,7 +26,6 @@ from vecstore.errors import (
 )
 from vecstore.files import FileWriter
 from vecstore.filters import Where
-from vecstore.guards import Guard, Guarding
 from vecstore.housekeeping.automatic import AutomaticCompaction
 from vecstore.ids import Ids, as_ids
 from vecstore.inputs import Rows
@@ -35,6 +34,9 @@ from vecstore.snapshot import Snapshot
 from vecstore.spaces import Space
 from vecstore.storage.columns import arrow_view
 from vecstore.storage.root import DataRoot
+
+if TYPE_CHECKING:
+    from vecstore.guards import Guard, Guarding
 
 __all__ = ["Checkpoint", "OnExisting", "WriteResult", "Writer"]
 
@@ -85,7 +87,7 @@ class Writer:
         root: DataRoot,
         collection: CollectionRecord,
         latest: Callable[[], Snapshot],
-        guard: Guard,
+        guard: Callable[[], Guard],
         *,
         compact_after: int | None,
     ) -> None:
@@ -130,7 +132,7 @@ class Writer:
         latest = self._latest()
         spaces = [_unchanged(latest, space) for space in rows.spaces.values()]
         for record in spaces:
-            self._guard.check(latest, record, rows.vectors[record.space.name], guarding=guard)
+            self._guard().check(latest, record, rows.vectors[record.space.name], guarding=guard)
         first = self._catalog.reserve_row_ids(self._collection.id, len(rows))
         row_ids = np.arange(first, first + len(rows), dtype=np.int64)
         table = pa.table(
@@ -212,7 +214,7 @@ class Writer:
                 rows = row_ids[chosen]
                 if not written or written[0] != record.id or not np.array_equal(written[1], rows):
                     new = vectors[chosen]
-                    self._guard.check(
+                    self._guard().check(
                         snapshot, record, new, guarding=guard, row_ids=rows, tell=tell
                     )
                     written = (record.id, rows, self.files.vectors(record, rows, new))

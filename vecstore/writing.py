@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,7 +16,6 @@ from vecstore.encoders import Encoders
 from vecstore.encoding import Encoder
 from vecstore.errors import InvalidArgumentError
 from vecstore.filters import Where
-from vecstore.guards import Guard, Guarding, Signatures
 from vecstore.hits import SearchResult
 from vecstore.ids import Ids
 from vecstore.inputs import Documents, Vectors, checked_rows, require_space, with_embedded
@@ -38,6 +38,9 @@ from vecstore.writes import (
     rows_of_ids,
     rows_to_delete,
 )
+
+if TYPE_CHECKING:
+    from vecstore.guards import Guard, Guarding
 
 __all__ = ["Writable"]
 
@@ -68,15 +71,20 @@ class Writable(Readable):
         self._demand = DemandCounter(
             catalog.demand, record.id, live=lambda: self._latest.refresh().snapshot.live
         )
-        guard = Guard(Signatures(root, f"data/{record.directory}/signatures"))
         self._writer = Writer(
             catalog,
             root,
             record,
             lambda: self._latest.refresh().snapshot,
-            guard,
+            lambda: self._guard,
             compact_after=compact_after,
         )
+
+    @cached_property
+    def _guard(self) -> Guard:
+        from vecstore.guards import Guard, Signatures  # only who writes needs them
+
+        return Guard(Signatures(self._root, f"data/{self._record.directory}/signatures"))
 
     def latest(self) -> CollectionVersion:
         """Return the newest version; it stays as it is while others commit."""

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from vecstore.tuning import candidates
+from vecstore.tuning import advice
 
 
 @pytest.fixture
 def graphs_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(candidates, "BREAK_EVEN", 1)
+    monkeypatch.setattr(advice, "BREAK_EVEN", 1)
 
 
 def test_what_was_measured_is_printed_and_kept(
@@ -74,10 +74,10 @@ def test_info_and_explain_say_where_an_index_would_pay(
 ) -> None:
     [quiet] = json_of("info", "shop.vecstore")["collections"]
     assert quiet["index_advice"] == []
-    monkeypatch.setattr(candidates, "BREAK_EVEN", 30)
+    monkeypatch.setattr(advice, "BREAK_EVEN", 30)
     [told] = json_of("info", "shop.vecstore")["collections"]
-    [advice] = [line for line in told["index_advice"] if "space v2" in line]
-    assert "vecstore index build --space v2 --auto" in advice
+    [sentence] = [line for line in told["index_advice"] if "space v2" in line]
+    assert "vecstore index build --space v2 --auto" in sentence
     assert not [line for line in told["index_advice"] if "space v1" in line]  # it has an index
     explained = json_of("search", "shop.vecstore", "--space", "v2", "--explain")
     assert explained["sources"][0]["index_speedup"] > 1

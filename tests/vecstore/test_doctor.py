@@ -25,7 +25,7 @@ from tests.vecstore.whole_store import (
     same,
     use_everything,
 )
-from vecstore.doctor import GRACE
+from vecstore.arguments import DOCTOR_GRACE
 from vecstore.indexes.blocks import Block
 from vecstore.indexes.registry import get_index
 
@@ -152,7 +152,7 @@ def test_leftovers_are_notices_and_removed_when_they_are_old(folder):
     assert report.healthy, "they cost space only"
     assert {f.file for f in report.findings} == names
     assert everything(folder) == before
-    old = time.time() - GRACE.total_seconds() - 60
+    old = time.time() - DOCTOR_GRACE.total_seconds() - 60
     os.utime(strays[0], (old, old))
     assert [f.file for f in examine(folder, repair=True).findings] == [
         strays[0].relative_to(folder).as_posix()

@@ -11,7 +11,7 @@ from vecstore.indexes.exact import exact_search
 from vecstore.indexes.originals import Originals
 from vecstore.indexes.registry import get_index
 from vecstore.rows import RowSet
-from vecstore.tuning import auto, candidates
+from vecstore.tuning import advice, auto, candidates
 from vecstore.tuning.candidates import ladder_of
 from vecstore.tuning.measure import Bench
 from vecstore.tuning.questions import Questions
@@ -42,7 +42,7 @@ def filled(place, n=1500, metric="cosine"):
 @pytest.fixture
 def graphs_first(monkeypatch):
     """As if a collection of any size were beyond the break-even."""
-    monkeypatch.setattr(candidates, "BREAK_EVEN", 1)
+    monkeypatch.setattr(advice, "BREAK_EVEN", 1)
 
 
 def recall_of(docs, queries, space="v1"):
@@ -277,8 +277,8 @@ def test_a_document_that_asks_is_no_answer_to_itself():
 
 
 def test_what_is_expected_of_an_index_is_no_gain_below_the_break_even():
-    rows = candidates.BREAK_EVEN // 384
-    assert candidates.expected_speedup(rows, 384) == pytest.approx(1, abs=0.01)
+    rows = advice.BREAK_EVEN // 384
+    assert advice.expected_speedup(rows, 384) == pytest.approx(1, abs=0.01)
     assert auto.checked_target("hnsw", None, None, None) is None
 
 

@@ -28,9 +28,7 @@ from vecstore.doctor.report import Diagnosis, DoctorReport, Finding
 from vecstore.errors import CorruptFileError, VecstoreError
 from vecstore.storage.root import DataRoot
 
-__all__ = ["GRACE", "examine_collection", "examine_store"]
-
-GRACE = timedelta(days=1)
+__all__ = ["examine_collection", "examine_store"]
 
 _Check = Callable[[Case], Iterable[Diagnosis]]
 

@@ -10,8 +10,6 @@ from typing import Any, final
 import pyarrow as pa
 
 from vecstore.errors import InvalidFilterError
-from vecstore.filters.mongo import translate
-from vecstore.filters.sql import compile_sql
 
 __all__ = ["Predicate", "Where", "parse_where"]
 
@@ -81,6 +79,8 @@ def parse_where(where: Where, schema: pa.Schema) -> Predicate:
     if isinstance(where, str):
         return _parse_sql(where, schema)
     if isinstance(where, Mapping):
+        from vecstore.filters.mongo import translate  # most searches have no filter
+
         sql, parameters, columns = translate(where, schema)
         return Predicate(sql=sql, parameters=parameters, columns=columns)
     raise InvalidFilterError(
@@ -91,5 +91,7 @@ def parse_where(where: Where, schema: pa.Schema) -> Predicate:
 
 @lru_cache(maxsize=_CACHED)
 def _parse_sql(where: str, schema: pa.Schema) -> Predicate:
+    from vecstore.filters.sql import compile_sql
+
     sql, columns = compile_sql(where, schema)
     return Predicate(sql=sql, parameters=(), columns=columns)

@@ -6,19 +6,18 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Sequence
-from typing import Final, final
+from typing import TYPE_CHECKING, final
 
+from vecstore.arguments import TARGET_BYTES
 from vecstore.catalog import FileRecord
 from vecstore.errors import VecstoreError
 from vecstore.files import FileWriter
-from vecstore.housekeeping.choice import SmallFirst
-from vecstore.housekeeping.compaction import Commit, compact
-from vecstore.housekeeping.segments import TARGET_BYTES
 from vecstore.snapshot import Snapshot
 
-__all__ = ["COMPACT_AFTER", "AutomaticCompaction"]
+if TYPE_CHECKING:
+    from vecstore.housekeeping.compaction import Commit
 
-COMPACT_AFTER: Final = 64
+__all__ = ["AutomaticCompaction"]
 
 _log = logging.getLogger(__name__)
 
@@ -53,6 +52,10 @@ class AutomaticCompaction:
             return
         if not self._running.acquire(blocking=False):
             return
+        # Due once in many writes; most processes end before.
+        from vecstore.housekeeping.choice import SmallFirst
+        from vecstore.housekeeping.compaction import compact
+
         try:
             compact(self._commit, self._files, SmallFirst(files=self._after))
         except VecstoreError as error:

@@ -7,8 +7,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import final
 
+from vecstore.arguments import TARGET_BYTES
 from vecstore.errors import InvalidArgumentError
-from vecstore.housekeeping.segments import TARGET_BYTES, Pile, Segment
+from vecstore.housekeeping.segments import Pile, Segment
 
 __all__ = ["Everything", "SmallFirst"]
 

@@ -20,9 +20,7 @@ from vecstore.catalog import Catalog, Sweep
 from vecstore.errors import InvalidArgumentError
 from vecstore.storage.root import DataRoot, FoundFile
 
-__all__ = ["DEFAULT_GRACE", "GarbageReport", "collect_garbage"]
-
-DEFAULT_GRACE: Final = timedelta(hours=1)
+__all__ = ["GarbageReport", "collect_garbage"]
 
 _NAME = r"[0-9a-f]{32}"
 _OWN: Final = {

@@ -9,12 +9,12 @@ from typing import Literal, final
 import numpy as np
 from numpy.typing import NDArray
 
+from vecstore.arguments import TARGET_BYTES
 from vecstore.catalog import FileRecord, SpaceRecord
 from vecstore.snapshot import Snapshot
 
-__all__ = ["TARGET_BYTES", "Pile", "Segment", "SegmentStatus", "advice", "piles", "segment_status"]
+__all__ = ["Pile", "Segment", "SegmentStatus", "advice", "piles", "segment_status"]
 
-TARGET_BYTES = 256 << 20
 # More small files than this are felt in a search (benchmarks/housekeeping.py), and so is this
 # share of dead rows in the room they take.
 MANY_FILES = 64

@@ -6,11 +6,28 @@ from collections.abc import Iterable, Mapping
 
 from vecstore.catalog import IndexRecord
 from vecstore.status import SpaceStatus
-from vecstore.tuning.candidates import expected_speedup
 
-__all__ = ["index_advice", "would_speed_up"]
+__all__ = ["BREAK_EVEN", "expected_speedup", "index_advice", "would_speed_up"]
 
+BREAK_EVEN = 2_000_000
+"""Rows times dimensions from which a graph of recall 0.95 answers a single query before a scan
+does: between 4,000 and 8,000 rows of 384 dimensions (benchmarks/indexes.py --crossover)."""
+
+# Steps of a fifth at most from the values in use: what lies between two steps is lost speed.
 WORTH_SAYING = 2.0
+
+
+def expected_speedup(rows: int, dim: int) -> float:
+    """Return how many times as fast an index would answer a single query as a scan, about.
+
+    A scan's time grows with rows times dimensions, a graph's hardly does.
+
+    Examples
+    --------
+    >>> expected_speedup(1_000, 384) < 1 < expected_speedup(1_000_000, 384)
+    True
+    """
+    return rows * dim / BREAK_EVEN
 
 
 def would_speed_up(rows: int, dim: int) -> float | None:

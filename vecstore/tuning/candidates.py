@@ -8,21 +8,15 @@ from typing import final
 
 from vecstore.indexes.lists import settle_lists
 from vecstore.indexes.parameters import ParameterValue
+from vecstore.tuning.advice import expected_speedup
 
 __all__ = [
-    "BREAK_EVEN",
     "Candidate",
     "candidates",
-    "expected_speedup",
     "filter_ladder_of",
     "ladder_of",
 ]
 
-BREAK_EVEN = 2_000_000
-"""Rows times dimensions from which a graph of recall 0.95 answers a single query before a scan
-does: between 4,000 and 8,000 rows of 384 dimensions (benchmarks/indexes.py --crossover)."""
-
-# Steps of a fifth at most from the values in use: what lies between two steps is lost speed.
 _EF = (
     *(10, 12, 14, 16, 18, 20, 24, 28, 32, 38, 44, 52, 62, 74, 88, 104, 124, 148, 176, 208, 248),
     *(296, 352, 420, 500, 600, 720, 860, 1024, 1440, 2048),
@@ -68,8 +62,9 @@ def candidates(rows: int, dim: int, memory_limit: int | None) -> list[Candidate]
         Candidate(kind="binary", parameters={}, memory=max(dim, 256) * (rows // 8 + 4 * dim)),
     ]
     graph = Candidate(kind="hnsw", parameters={}, memory=4 * numbers + 290 * rows)
-    offered = [flat] if numbers < BREAK_EVEN else [graph, *compressed]
-    if numbers < BREAK_EVEN:
+    worth_it = expected_speedup(rows, dim) >= 1
+    offered = [graph, *compressed] if worth_it else [flat]
+    if not worth_it:
         offered += [candidate for candidate in compressed if candidate.kind == "sq"]
         offered += [candidate for candidate in compressed if candidate.kind == "binary"]
     return [
@@ -77,19 +72,6 @@ def candidates(rows: int, dim: int, memory_limit: int | None) -> list[Candidate]
         for candidate in offered
         if memory_limit is None or candidate.memory <= memory_limit
     ]
-
-
-def expected_speedup(rows: int, dim: int) -> float:
-    """Return how many times as fast an index would answer a single query as a scan, about.
-
-    A scan's time grows with rows times dimensions, a graph's hardly does.
-
-    Examples
-    --------
-    >>> expected_speedup(1_000, 384) < 1 < expected_speedup(1_000_000, 384)
-    True
-    """
-    return rows * dim / BREAK_EVEN
 
 
 def ladder_of(

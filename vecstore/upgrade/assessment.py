@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from vecstore_translators import Interval
 
 __all__ = [
-    "DEFAULT_DEPTHS",
     "Cost",
     "CoveragePoint",
     "OptionName",
@@ -20,8 +19,6 @@ __all__ = [
     "UpgradeAssessment",
     "UpgradeOption",
 ]
-
-DEFAULT_DEPTHS = (20, 50, 100)
 
 OptionName: TypeAlias = str
 """stay, naive, query-side, forward, cascade@<depth> or re-embed; "+lexical" where words join."""

@@ -14,9 +14,10 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
+from vecstore.arguments import MAX_PAIRS
 from vecstore.catalog import Changes, TranslatorRecord
 from vecstore.errors import InvalidArgumentError
-from vecstore.fitting import MAX_PAIRS, Fit, Side, fit_pairs
+from vecstore.fitting import Fit, Side, fit_pairs
 from vecstore.search.scoring import score_table
 from vecstore.search.views import unit_rows
 from vecstore.snapshot import Snapshot

@@ -8,7 +8,7 @@ import click
 from rich.filesize import decimal
 
 from vecstore import Store
-from vecstore.doctor import GRACE
+from vecstore.arguments import DOCTOR_GRACE
 from vecstore_cli.errors import UNHEALTHY
 from vecstore_cli.options import collection_option, examples, json_option, opens_store
 from vecstore_cli.output import show_json, show_rows
@@ -30,7 +30,7 @@ _COLUMNS = ["severity", "check", "collection", "file", "finding", "remedy", "rep
     "--grace",
     metavar="HOURS",
     type=click.FloatRange(min=0),
-    default=GRACE / timedelta(hours=1),
+    default=DOCTOR_GRACE / timedelta(hours=1),
     show_default=True,
     help="Age at which a file that no version refers to counts as left over.",
 )

@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from vecstore import Collection, Store, UpgradeAssessment
+from vecstore.arguments import DEFAULT_DEPTHS
 from vecstore.filters import Where
-from vecstore.upgrade.assessment import DEFAULT_DEPTHS
 from vecstore.upgrade.report import write_report
 from vecstore_cli.commands.generations import refit, retire, rollback, status, switch
 from vecstore_cli.errors import BELOW_RETENTION
