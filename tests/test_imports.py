@@ -54,10 +54,14 @@ def run(code: str) -> str:
     return done.stdout
 
 
+def modules_after(code: str) -> set[str]:
+    """Return all modules that are loaded once the code has run, by their full names."""
+    return set(json.loads(run(f"{code}\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))")))
+
+
 def loaded_by(statement: str) -> set[str]:
     """Return the top-level modules that are loaded once the statement has run."""
-    printed = run(f"import json, sys\n{statement}\nprint(json.dumps(sorted(sys.modules)))")
-    return {name.partition(".")[0] for name in json.loads(printed)}
+    return {name.partition(".")[0] for name in modules_after(statement)}
 
 
 @pytest.mark.parametrize("package", ROOMS)
@@ -136,29 +140,66 @@ def test_no_module_is_a_drawer() -> None:
     assert [str(path.relative_to(ROOT)) for path in MODULES if path.stem in drawers] == []
 
 
+# What verbs do that are called once in a while: imported by those that call them.
+VERBS = (
+    "vecstore.backup", "vecstore.building", "vecstore.doctor", "vecstore.filters.mongo",
+    "vecstore.filters.sql", "vecstore.fitting", "vecstore.gpu", "vecstore.housekeeping.compaction",
+    "vecstore.housekeeping.garbage", "vecstore.housekeeping.retention", "vecstore.indexing",
+    "vecstore.storage.remote", "vecstore.tuning.auto", "vecstore.tuning.measure",
+    "vecstore.upgrade.assessment", "vecstore.upgrade.backfill", "vecstore.upgrade.refit",
+    "vecstore.upgrade.report", "vecstore.upgrade.retirement", "vecstore_translators.composition",
+    "vecstore_translators.evaluation", "vecstore_translators.registry",
+    "vecstore_translators.selection",
+)  # fmt: skip
+FIRST_STORE = """
+import vecstore
+with vecstore.open({place!r}) as store:
+    docs = store.create_collection('docs')
+    docs.create_space('v1', dim=3)
+    docs.upsert(ids=['a', 'b'], vectors=[[1, 0, 0], [0, 1, 0]])
+"""
+
+
+def within(modules: set[str], rooms: tuple[str, ...]) -> list[str]:
+    """Return the modules that are one of these, or below one."""
+    return sorted(name for name in modules if f"{name}.".startswith(tuple(f"{r}." for r in rooms)))
+
+
 def test_opening_and_searching_a_store_loads_nothing_that_a_native_search_needs_not(
     tmp_path,
 ) -> None:
-    run(
-        "import vecstore\n"
-        f"with vecstore.open({str(tmp_path)!r}) as store:\n"
-        "    docs = store.create_collection('docs')\n"
-        "    docs.create_space('v1', dim=3)\n"
-        "    docs.upsert(ids=['a', 'b'], vectors=[[1, 0, 0], [0, 1, 0]])\n"
-    )
-    loaded = run(
-        "import json, sys\n"
+    run(FIRST_STORE.format(place=str(tmp_path)))
+    # Closing is part of it: what searches returned is written then.
+    loaded = modules_after(
         "import vecstore\n"
         f"with vecstore.open({str(tmp_path)!r}) as store:\n"
         "    hits = store.collection('docs').search([0, 1, 0], k=1)\n"
         "    assert [hit.id for hit in hits] == ['b']\n"
-        "    print(json.dumps(sorted(sys.modules)))"
     )
-    unneeded = {
-        "duckdb", "pandas", "pyarrow.compute", "torch", "vecstore.gpu.translate",
-        "vecstore_translators.registry", "vecstore_translators.selection",
-    }  # fmt: skip
-    assert sorted(unneeded & set(json.loads(loaded))) == []
+    unneeded = ("duckdb", "pandas", "pyarrow.compute", "torch", "vecstore.guards", *VERBS)
+    assert within(loaded, unneeded) == []
+
+
+def test_the_modules_that_must_not_be_loaded_are_there() -> None:
+    assert sorted(set(VERBS) - {name for package in ROOMS for name in modules_of(package)}) == []
+
+
+def test_a_write_loads_its_guards_and_no_other_verb(tmp_path) -> None:
+    loaded = modules_after(FIRST_STORE.format(place=str(tmp_path)))
+    assert within(loaded, ("duckdb", *VERBS)) == []
+    assert within(loaded, ("vecstore.guards",)) != []
+
+
+def test_names_that_are_imported_when_they_are_used_are_there_before() -> None:
+    run(
+        "import sys, vecstore\n"
+        "assert 'vecstore.backup' not in sys.modules\n"
+        "assert set(vecstore.__all__) <= set(dir(vecstore))\n"
+        "assert not hasattr(vecstore, 'backups')\n"
+        "from vecstore import *\n"
+        "assert restore is vecstore.restore is sys.modules['vecstore.backup'].restore\n"
+        "assert issubclass(SuspiciousVectorsWarning, UserWarning)\n"
+    )
 
 
 def test_writing_reading_and_filtering_load_nothing_heavy_that_is_installed(tmp_path) -> None:
