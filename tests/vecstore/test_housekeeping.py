@@ -504,12 +504,12 @@ def test_small_commits_are_merged_by_themselves_and_searches_stay_the_same(tmp_p
 
 
 def test_a_write_does_not_fail_because_compaction_does(tmp_path, monkeypatch, caplog):
-    from vecstore.housekeeping import automatic
+    from vecstore.housekeeping import compaction
 
     def refuse(*_):
         raise StorageError("the disk is full")
 
-    monkeypatch.setattr(automatic, "compact", refuse)
+    monkeypatch.setattr(compaction, "compact", refuse)
     with vecstore.open(tmp_path, compact_after=2) as store:
         docs, model = worn(store, commits=2)
         check(docs, model)
