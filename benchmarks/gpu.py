@@ -1,12 +1,16 @@
 """Searching on a GPU: queries/s, recall, and the shares of the card's measured ceilings.
 
-For each size and batch the resident exact index (`gpu_flat`) and FAISS's GPU kinds, where the
-installed FAISS has them, are searched; ground truth is float32 with TensorFloat-32 off. GB/s are
-bytes of rows read once for each batch, TFLOP/s 2 n d for each query; their shares are of a device
-copy and of a half-precision matrix product measured in the same run, so they say how far a card is
-used, whatever card it is. Prints a table, writes benchmarks/results/gpu.json.
+For each size and batch the kinds that search on a device are searched there: `gpu_flat`, and, on
+FAISS's GPU indexes, `flat`, `ivf_flat` and `ivf_pq`; besides `hnsw`, linked on the GPU where FAISS
+has CAGRA, and searched on the CPU. The table names the device each was searched on: where FAISS
+sees no GPU, that is the CPU. Builds are timed; all but CAGRA's are the CPU's. Ground truth is
+float32 with TensorFloat-32 off. GB/s are bytes of rows read once for each batch, TFLOP/s 2 n d for
+each query; their shares are of a device copy and of a half-precision matrix product measured in the
+same run, so they say how far a card is used, whatever card it is. Prints a table and, of a GPU,
+writes benchmarks/results/gpu.json.
 
     python benchmarks/gpu.py --rows 1000000 10000000 --dim 768 --device cuda
+    python benchmarks/gpu.py --rows 5000 --dim 32 --device cpu --seconds 0.1  # that it runs
 """
 
 from __future__ import annotations
@@ -16,7 +20,8 @@ import json
 import platform
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +33,30 @@ from rich.table import Table
 
 from vecstore.gpu.device import resolve_device
 from vecstore.indexes.blocks import Block
-from vecstore.indexes.gpu_flat import GpuFlatIndex
+from vecstore.indexes.faiss_gpu import find_gpu
+from vecstore.indexes.faiss_library import load_faiss
+from vecstore.indexes.originals import Originals
+from vecstore.indexes.registry import get_index
 
 RESULTS = Path(__file__).parent / "results" / "gpu.json"
 BATCHES = (1, 32, 1024)
 K = 10
+KINDS = ("gpu_flat", "flat", "ivf_flat", "ivf_pq", "hnsw")
+# Of product codes of 8 bits, the numbers of parts that FAISS searches on a GPU.
+PARTS = (1, 2, 3, 4, 8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 96)
+
+Search = Callable[[NDArray[np.float32]], NDArray[np.int64]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """A way to search: where it runs, what it reads of each row if it scans, and its build."""
+
+    kind: str
+    place: str
+    scanned_bytes: int | None
+    build_seconds: float
+    search: Search
 
 
 def main() -> None:
@@ -41,6 +65,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000, 10_000_000])
     parser.add_argument("--dim", type=int, default=768)
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
     parser.add_argument("--seconds", type=float, default=2.0, help="for each timing")
     parser.add_argument("--data", help="accepted like every benchmark's; this one makes its data")
     arguments = parser.parse_args()
@@ -51,10 +76,15 @@ def main() -> None:
     for rows in arguments.rows:
         vectors, queries = clustered(rows, arguments.dim, device)
         truth = exact_ids(vectors, queries[: max(BATCHES)], device)
-        for row in measured(vectors, queries, truth, device, arguments.seconds, ceilings):
-            found.append(row)
-            print(row, file=sys.stderr)
+        for way in ways(vectors, device, arguments.kinds):
+            for row in measured(way, vectors.shape, queries, truth, arguments.seconds, ceilings):
+                found.append(row)
+                print(row, file=sys.stderr)
     report(found, name_of(device), ceilings)
+    if device != "cpu":  # a run on the CPU shows that this runs, and nothing of a GPU
+        measures = {"card": name_of(device), "ceilings": ceilings, "measured": found}
+        RESULTS.parent.mkdir(exist_ok=True)
+        RESULTS.write_text(json.dumps(measures, indent=2) + "\n")
 
 
 def name_of(device: str) -> str:
@@ -129,97 +159,91 @@ def exact_ids(
     return found.cpu().numpy()
 
 
-def measured(
-    vectors: NDArray[np.float32],
-    queries: NDArray[np.float32],
-    truth: NDArray[np.int64],
-    device: str,
-    seconds: float,
-    ceilings: dict[str, float],
-) -> list[dict[str, Any]]:
-    """Search by every kind there is."""
+def ways(vectors: NDArray[np.float32], device: str, kinds: tuple[str, ...]) -> Iterator[Way]:
+    """Build one kind after another, and let go of each before the next."""
     rows, dim = vectors.shape
     block = Block(row_ids=np.arange(rows), vectors=vectors)
-    index = GpuFlatIndex.build([block], dim=dim, metric="ip", parameters={"device": device})
-    ways: list[tuple[str, int, Callable[[NDArray[np.float32]], NDArray[np.int64]]]] = [
-        (
-            f"gpu_flat {precision}",
-            size,
-            lambda asked, p=precision: index.search(asked, K, parameters={"precision": p})[1],
-        )
-        for precision, size in (("float16", 2), ("float32", 4))
-    ]
-    ways += faiss_ways(vectors, device)
-    results = []
-    for kind, size, search in ways:
-        for batch in BATCHES:
-            asked = queries[:batch]
-            per_second = rate(lambda: search(asked), device, seconds)  # noqa: B023
-            found = search(asked)
-            recall = np.mean(
-                [len(set(f) & set(t)) / K for f, t in zip(found, truth[:batch], strict=True)]
+    originals = Originals([block])
+    gpu = find_gpu(device)
+    place = "cpu" if gpu is None else device
+    parts = max(m for m in PARTS if not dim % m and m <= max(1, dim // 4))
+    builds: dict[str, tuple[dict[str, Any], str, int | None]] = {
+        "gpu_flat": ({"device": device}, device, None),
+        "flat": ({"device": device}, place, 4),
+        "ivf_flat": ({"device": device}, place, None),
+        "ivf_pq": ({"device": device, "nbits": 8, "m": parts}, place, None),
+        "hnsw": ({"device": device}, "cpu", None),
+    }
+    for kind in kinds:
+        parameters, where, size = builds[kind]
+        began = time.perf_counter()
+        index = get_index(kind).build([block], dim=dim, metric="ip", parameters=parameters)
+        took = time.perf_counter() - began
+        name = kind
+        if kind == "hnsw" and gpu is not None and hasattr(load_faiss(), "GpuIndexCagra"):
+            name = "hnsw by CAGRA"
+        variants: list[tuple[str, int | None, dict[str, Any]]] = [(name, size, {})]
+        if kind == "gpu_flat":
+            variants = [
+                (f"gpu_flat {precision}", width, {"precision": precision})
+                for precision, width in (("float16", 2), ("float32", 4))
+            ]
+        for name, width, chosen in variants:
+            yield Way(
+                kind=name,
+                place=where,
+                scanned_bytes=width,
+                build_seconds=took,
+                search=lambda asked, index=index, chosen=chosen: index.search(
+                    asked, K, parameters=chosen, originals=originals
+                )[1],
             )
-            scanned = kind.startswith("gpu_flat") or kind == "faiss flat"
-            gigabytes = rows * dim * size * per_second / 1e9 if scanned else None
-            teraflops = 2 * rows * dim * batch * per_second / 1e12 if scanned else None
-            results.append(
-                {
-                    "rows": rows,
-                    "kind": kind,
-                    "batch": batch,
-                    "queries/s": batch * per_second,
-                    "recall": float(recall),
-                    "GB/s": gigabytes,
-                    "of copy": gigabytes and gigabytes / ceilings["copy GB/s"],
-                    "TFLOP/s": teraflops,
-                    "of matmul": teraflops and teraflops / ceilings["matmul TFLOP/s"],
-                }
-            )
-    return results
 
 
-def faiss_ways(
-    vectors: NDArray[np.float32], device: str
-) -> list[tuple[str, int, Callable[[NDArray[np.float32]], NDArray[np.int64]]]]:
-    """Return FAISS's own GPU indexes, where the installed build and the machine have them."""
-    try:
-        import faiss
-    except ImportError:
-        return []
-    if device == "cpu" or getattr(faiss, "get_num_gpus", lambda: 0)() == 0:
-        return []
-    resources, number = faiss.StandardGpuResources(), int(device.partition(":")[2] or 0)
-    rows, dim = vectors.shape
-    lists = int(4 * np.sqrt(rows))
-    ways = []
-    for name, factory, probes in (
-        ("flat", "Flat", None),
-        ("ivf_flat", f"IVF{lists},Flat", 32),
-        ("ivf_pq", f"IVF{lists},PQ96x8", 64),
-    ):
-        index = faiss.index_cpu_to_gpu(
-            resources, number, faiss.index_factory(dim, factory, faiss.METRIC_INNER_PRODUCT)
-        )
-        index.train(vectors[: max(100_000, 40 * lists)])
-        index.add(vectors)
-        if probes:
-            index.nprobe = probes
-        ways.append((f"faiss {name}", 4, lambda asked, index=index: index.search(asked, K)[1]))
-    return ways
+def measured(
+    way: Way,
+    shape: tuple[int, int],
+    queries: NDArray[np.float32],
+    truth: NDArray[np.int64],
+    seconds: float,
+    ceilings: dict[str, float],
+) -> Iterator[dict[str, Any]]:
+    """Search in batches of every size."""
+    rows, dim = shape
+    for batch in BATCHES:
+        asked = queries[:batch]
+        per_second = rate(lambda: way.search(asked), way.place, seconds)  # noqa: B023
+        shares = [
+            len(set(found) & set(true)) / K
+            for found, true in zip(way.search(asked), truth[:batch], strict=True)
+        ]
+        gigabytes = teraflops = None
+        if way.scanned_bytes is not None:
+            gigabytes = rows * dim * way.scanned_bytes * per_second / 1e9
+            teraflops = 2 * rows * dim * batch * per_second / 1e12
+        yield {
+            "rows": rows,
+            "kind": way.kind,
+            "on": way.place,
+            "build s": way.build_seconds,
+            "batch": batch,
+            "queries/s": batch * per_second,
+            "recall": float(np.mean(shares)),
+            "GB/s": gigabytes,
+            "of copy": gigabytes and gigabytes / ceilings["copy GB/s"],
+            "TFLOP/s": teraflops,
+            "of matmul": teraflops and teraflops / ceilings["matmul TFLOP/s"],
+        }
 
 
 def report(found: list[dict[str, Any]], card: str, ceilings: dict[str, float]) -> None:
-    """Print the table and write it down."""
+    """Print the table."""
     table = Table(title=f"{card}: {', '.join(f'{k} {v:,.0f}' for k, v in ceilings.items())}")
     for column in found[0]:
         table.add_column(column, justify="right")
     for row in found:
         table.add_row(*(_text(value) for value in row.values()))
-    Console().print(table)
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(
-        json.dumps({"card": card, "ceilings": ceilings, "measured": found}, indent=2) + "\n"
-    )
+    Console(width=150).print(table)
 
 
 def _text(value: Any) -> str:
