@@ -71,7 +71,6 @@ def _gathered(
         here = slice(done, done + len(tile.row_ids))
         row_ids[here], rows[here] = tile.row_ids, tile.vectors
         done += len(tile.row_ids)
-    progress(0, plan.rows)
     return row_ids, rows
 
 
