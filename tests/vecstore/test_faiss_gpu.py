@@ -15,7 +15,7 @@ from vecstore.gpu.device import DeviceWarning
 from vecstore.indexes import faiss_gpu
 from vecstore.indexes.blocks import Block
 from vecstore.indexes.exact import exact_search
-from vecstore.indexes.faiss_gpu import Gpu, GpuCopies, faiss_gpu_count, find_gpu, widened
+from vecstore.indexes.faiss_gpu import Gpu, GpuCopies, faiss_gpu_count, find_gpu, lengthened
 from vecstore.indexes.faiss_library import load_faiss
 from vecstore.indexes.originals import Originals
 from vecstore.indexes.registry import get_index, index_kinds
@@ -210,9 +210,9 @@ def test_a_mask_that_leaves_little_is_searched_on_the_cpu(stage, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_a_mask_takes_out_is_taken_out_of_a_longer_answer(stage, kind):
-    data = block()
+    data = block(4000)
     index = built(kind, data)
-    allowed = RowSet.of(np.delete(data.row_ids, np.arange(0, 2000, 5)))
+    allowed = RowSet.of(np.delete(data.row_ids, np.arange(0, 4000, 5)))
     options = {"allowed": allowed, "originals": Originals([data])}
     scores, found = index.search(data.vectors[:6], 5, **options)
     here = index.search(data.vectors[:6], 5, parameters={"device": "cpu"}, **options)
@@ -318,7 +318,7 @@ def test_equal_rows_come_by_ascending_id_though_a_gpu_takes_any(stage):
 @pytest.mark.parametrize("k", [1, 10, 2048])
 def test_candidates_are_as_many_as_a_mask_may_take_out_and_no_more_than_there_are(k):
     for total, eligible in ((3000, 3000), (3000, 2900), (3000, 1500), (2100, 2048)):
-        width = widened(k, eligible=eligible, total=total)
+        width = lengthened(k, eligible=eligible, total=total)
         assert k <= width <= total
         assert width == k if eligible == total else width >= min(k * total / eligible, 2048)
 

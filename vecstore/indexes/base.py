@@ -7,6 +7,7 @@ to it. Capabilities are declared as class attributes and refused by name.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -44,6 +45,9 @@ __all__ = ["Answer", "Index", "IndexBody", "IndexPlan", "Progress"]
 
 # Scoring a row exactly costs what finding it by its code and ordering it does, about twice.
 SCORE_ALL = 2
+# Under a filter that leaves no more rows, ranking them all takes about as long as any way to
+# candidates: half a millisecond for a single query.
+FEW_ROWS = 2000
 
 
 class Index(ABC, Generic[BodyT]):
@@ -184,16 +188,21 @@ class Index(ABC, Generic[BodyT]):
         if eligible == 0 or len(rows) == 0:
             empty = (len(rows), k)
             return np.full(empty, -np.inf, np.float32), np.full(empty, MISSING, np.int64)
+        # Only under a filter: an unfiltered search takes one way, alone as in the batches by which
+        # it is tuned.
+        filtered = eligible < len(self)
+        if filtered and originals is not None and eligible <= FEW_ROWS:
+            return self._exactly(rows, k, allowed, originals)
         places = min(k, eligible)
         if self.exact_scores or originals is None:
             return merge_top_k(*self._search(rows, places, allowed, eligible, settings), k)
-        depth = min(eligible, places * int(settings["refine_factor"]))
-        # Only under a filter: an unfiltered search takes one way, alone as in the batches by which
-        # it is tuned.
-        limit = self._scan_limit(len(rows), settings) if eligible < len(self) else 0
+        depth = places * int(settings["refine_factor"])
+        if filtered:
+            depth = widened(depth, eligible=eligible, total=len(self))
+        depth = min(depth, eligible)
+        limit = self._scan_limit(len(rows), settings) if filtered else 0
         if eligible <= max(SCORE_ALL * depth, limit):
-            members = self._members if allowed is None else allowed & self._members
-            return merge_top_k(*originals.rank_all(rows, k, members, self.metric), k)
+            return self._exactly(rows, k, allowed, originals)
         _, row_ids = self._search(rows, depth, allowed, eligible, settings)
         scores = originals.scores(rows, row_ids, self.metric)
         row_ids[np.isneginf(scores)] = MISSING
@@ -318,6 +327,13 @@ class Index(ABC, Generic[BodyT]):
         )
         return cls(plan, cls._open(source, header.payload_bytes, plan))
 
+    def _exactly(
+        self, rows: NDArray[np.float32], k: int, allowed: RowSet | None, originals: Originals
+    ) -> Answer:
+        """Rank all eligible rows by their own vectors."""
+        members = self._members if allowed is None else allowed & self._members
+        return merge_top_k(*originals.rank_all(rows, k, members, self.metric), k)
+
     def _header(self, payload_bytes: int, checksum: str) -> IndexHeader:
         """Describe a payload of this index."""
         return IndexHeader(
@@ -377,6 +393,22 @@ class Index(ABC, Generic[BodyT]):
         settings: Mapping[str, ParameterValue],
     ) -> Answer:
         """Search; arguments are checked, at least one row is eligible, k at most all."""
+
+
+def widened(effort: int, *, eligible: int, total: int) -> int:
+    """Return how much further a search must look under a filter.
+
+    The best k eligible rows lie further off, where more rows are about as near; the fourth root of
+    the filter's share keeps the recall (measured at 1, 10 and 50 %).
+
+    Examples
+    --------
+    >>> widened(10, eligible=1_000_000, total=1_000_000)
+    10
+    >>> widened(10, eligible=10_000, total=1_000_000)
+    32
+    """
+    return math.ceil(effort * math.sqrt(math.sqrt(total / eligible)))
 
 
 def _silent(done: int, total: int) -> None:

@@ -31,7 +31,7 @@ __all__ = [
     "GpuCopies",
     "faiss_gpu_count",
     "find_gpu",
-    "widened",
+    "lengthened",
 ]
 
 DEVICE_SPEC = ParameterSpec(
@@ -109,12 +109,12 @@ def find_gpu(device: str) -> Gpu | None:
     return Gpu(number=int(place.removeprefix("cuda:")), named=device != "auto")
 
 
-def widened(k: int, *, eligible: int, total: int) -> int:
+def lengthened(k: int, *, eligible: int, total: int) -> int:
     """Return how many candidates to ask for, so that k are left of a mask.
 
     Examples
     --------
-    >>> widened(10, eligible=1000, total=1000), widened(10, eligible=900, total=1000)
+    >>> lengthened(10, eligible=1000, total=1000), lengthened(10, eligible=900, total=1000)
     (10, 66)
     """
     if eligible == total:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from vecstore.indexes.base import Answer, Index, IndexPlan, Progress
 from vecstore.indexes.blocks import Block
 from vecstore.indexes.faiss_body import FaissBody, faiss_metric
-from vecstore.indexes.faiss_gpu import DEVICE_SPEC, LEAST_SHARE, WIDEST, Gpu, find_gpu, widened
+from vecstore.indexes.faiss_gpu import DEVICE_SPEC, LEAST_SHARE, WIDEST, Gpu, find_gpu, lengthened
 from vecstore.indexes.faiss_library import load_faiss
 from vecstore.indexes.originals import score_positions
 from vecstore.indexes.parameters import ParameterSpec, ParameterValue
@@ -84,7 +84,7 @@ class FlatIndex(Index[FaissBody]):
         scores = np.empty((len(queries), k), np.float32)
         row_ids = np.empty((len(queries), k), np.int64)
         left = np.arange(len(queries))
-        for width in (widened(k, eligible=eligible, total=total) + _SPARE, WIDEST):
+        for width in (lengthened(k, eligible=eligible, total=total) + _SPARE, WIDEST):
             found = self._body.propose(gpu, queries[left], min(width, total))
             if found is None:
                 return None

@@ -191,6 +191,7 @@ class HnswIndex(Index[GraphBody]):
         looked_at = {
             "nlist": self._body.nlist,
             "nprobe": self._nprobe(settings),
+            "filter_nprobe": 0,
             "query_bits": _QUERY_BITS,
         }
         _, row_ids = search_coded_lists(

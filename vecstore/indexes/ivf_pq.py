@@ -123,7 +123,8 @@ class IvfPqIndex(Index[FaissBody]):
         return FaissBody.open(source, payload_bytes, plan, inner=inner)
 
     def _scan_limit(self, n_queries: int, settings: Mapping[str, ParameterValue]) -> int:
-        return scan_limit(int(settings["nprobe"]), n_queries=n_queries)
+        nprobe = int(settings["filter_nprobe"]) or int(settings["nprobe"])
+        return scan_limit(nprobe, n_queries=n_queries)
 
     def _search(
         self,

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vecstore.indexes.base import Answer, IndexPlan, Progress
+from vecstore.indexes.base import Answer, IndexPlan, Progress, widened
 from vecstore.indexes.exact import BATCH
 from vecstore.indexes.faiss_body import FaissBody, faiss_metric, selector
-from vecstore.indexes.faiss_gpu import LEAST_SHARE, Gpu, find_gpu, widened
+from vecstore.indexes.faiss_gpu import LEAST_SHARE, Gpu, find_gpu, lengthened
 from vecstore.indexes.faiss_library import load_faiss
 from vecstore.indexes.parameters import ParameterSpec, ParameterValue
 from vecstore.indexes.topk import MISSING, merge_top_k
@@ -61,6 +61,14 @@ LIST_SPECS = (
         minimum=0,
         maximum=MAX_LISTS,
         summary="Lists looked at per query; more is more accurate and slower; 0 chooses.",
+    ),
+    ParameterSpec(
+        name="filter_nprobe",
+        default=0,
+        when="search",
+        minimum=0,
+        maximum=MAX_LISTS,
+        summary="The same where a filter is, before it is widened by its share; 0: as without.",
     ),
 )
 
@@ -151,9 +159,9 @@ def search_lists(
     """
     faiss = load_faiss()
     nlist = int(settings["nlist"])
-    nprobe = widened_nprobe(
-        int(settings["nprobe"]), nlist, eligible=eligible, total=total, coded=coded
-    )
+    filtered = eligible < total and int(settings["filter_nprobe"])
+    nprobe = filtered or int(settings["nprobe"])
+    nprobe = widened_nprobe(nprobe, nlist, eligible=eligible, total=total, coded=coded)
     # Lists that are likely to hold too few rows need not be tried.
     nprobe = min(nlist, max(nprobe, math.ceil(_SPARE * k * nlist / eligible)))
     chosen = selector(faiss, allowed)
@@ -161,7 +169,7 @@ def search_lists(
     gpu = None if device is None else find_gpu(device)
     found = None
     if gpu is not None and eligible >= LEAST_SHARE * total:
-        width = widened(k, eligible=eligible, total=total)
+        width = lengthened(k, eligible=eligible, total=total)
         found = _proposed(body, gpu, queries, k, allowed, width=width, nprobe=nprobe)
     # A GPU may have had too few candidates for a mask, though it looked at every list.
     again = found is not None
@@ -200,8 +208,7 @@ def widened_nprobe(
 ) -> int:
     """Return the number of lists a filtered search must look at.
 
-    The best k eligible rows lie further off and in more lists; the fourth root of the filter's
-    share keeps the recall (measured at 1, 10 and 50 %). Rows left out by the filter cost a bit
+    As :func:`~vecstore.indexes.base.widened` says. Rows left out by the filter cost a bit
     test and no distance. So, of lists of vectors, every one is looked at when all eligible
     rows are no more than the rows an unfiltered search measures: exact for about the same
     price. Not so of coded lists, each of which costs its preparation.
@@ -218,7 +225,7 @@ def widened_nprobe(
     nprobe = min(nprobe, nlist)
     if eligible * nlist <= total * nprobe and not coded:
         return nlist
-    return min(nlist, math.ceil(nprobe * math.sqrt(math.sqrt(total / eligible))))
+    return min(nlist, widened(nprobe, eligible=eligible, total=total))
 
 
 def scan_limit(nprobe: int, *, n_queries: int) -> int:

@@ -107,5 +107,7 @@ def filter_ladder_of(
     """
     if "filter_nprobe" not in parameters:
         return {}
-    nlist = int(settle_lists({"nlist": 0, "nprobe": 0}, rows)["nlist"])
-    return {"filter_nprobe": tuple(sorted({max(1, round(share * nlist)) for share in _SHARES}))}
+    nlist = parameters.get("nlist") or settle_lists({"nlist": 0, "nprobe": 0}, rows)["nlist"]
+    least = int(parameters.get("nprobe", 1))
+    steps = {max(least, round(share * int(nlist))) for share in _SHARES}
+    return {"filter_nprobe": tuple(sorted(steps))}
