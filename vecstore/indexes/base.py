@@ -7,7 +7,6 @@ to it. Capabilities are declared as class attributes and refused by name.
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -28,6 +27,7 @@ from vecstore.errors import (
 from vecstore.indexes.blocks import Block, BlockMetric, block_dim
 from vecstore.indexes.exact import checked_k, checked_queries
 from vecstore.indexes.files import IndexHeader, measure, read_header, seal, verify
+from vecstore.indexes.filtered import FEW_ROWS, SCORE_ALL, widened
 from vecstore.indexes.originals import Originals
 from vecstore.indexes.parameters import ParameterSpec, ParameterValue, resolve_parameters
 from vecstore.indexes.plans import (
@@ -42,12 +42,6 @@ from vecstore.indexes.topk import MISSING, merge_top_k
 from vecstore.rows import RowSet
 
 __all__ = ["Answer", "Index", "IndexBody", "IndexPlan", "Progress"]
-
-# Scoring a row exactly costs what finding it by its code and ordering it does, about twice.
-SCORE_ALL = 2
-# Under a filter that leaves no more rows, ranking them all takes about as long as any way to
-# candidates: half a millisecond for a single query.
-FEW_ROWS = 2000
 
 
 class Index(ABC, Generic[BodyT]):
@@ -393,22 +387,6 @@ class Index(ABC, Generic[BodyT]):
         settings: Mapping[str, ParameterValue],
     ) -> Answer:
         """Search; arguments are checked, at least one row is eligible, k at most all."""
-
-
-def widened(effort: int, *, eligible: int, total: int) -> int:
-    """Return how much further a search must look under a filter.
-
-    The best k eligible rows lie further off, where more rows are about as near; the fourth root of
-    the filter's share keeps the recall (measured at 1, 10 and 50 %).
-
-    Examples
-    --------
-    >>> widened(10, eligible=1_000_000, total=1_000_000)
-    10
-    >>> widened(10, eligible=10_000, total=1_000_000)
-    32
-    """
-    return math.ceil(effort * math.sqrt(math.sqrt(total / eligible)))
 
 
 def _silent(done: int, total: int) -> None:

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vecstore.indexes.base import Answer, IndexPlan, Progress, widened
+from vecstore.indexes.base import Answer, IndexPlan, Progress
 from vecstore.indexes.exact import BATCH
 from vecstore.indexes.faiss_body import FaissBody, faiss_metric, selector
 from vecstore.indexes.faiss_gpu import LEAST_SHARE, Gpu, find_gpu, lengthened
 from vecstore.indexes.faiss_library import load_faiss
+from vecstore.indexes.filtered import widened
 from vecstore.indexes.parameters import ParameterSpec, ParameterValue
 from vecstore.indexes.topk import MISSING, merge_top_k
 from vecstore.rows import RowSet
@@ -208,7 +209,7 @@ def widened_nprobe(
 ) -> int:
     """Return the number of lists a filtered search must look at.
 
-    As :func:`~vecstore.indexes.base.widened` says. Rows left out by the filter cost a bit
+    As :func:`~vecstore.indexes.filtered.widened` says. Rows left out by the filter cost a bit
     test and no distance. So, of lists of vectors, every one is looked at when all eligible
     rows are no more than the rows an unfiltered search measures: exact for about the same
     price. Not so of coded lists, each of which costs its preparation.
