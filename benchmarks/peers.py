@@ -154,6 +154,7 @@ def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, dict[str, 
             found[name] = {"error": f"{error}; run `make peers`"}
             continue
         kept: dict[str, Any] = {}
+        os.sync()  # who waits for the disk must not wait for what others wrote before
         for order in ({"do": "ingest"}, {"do": "tune"}):
             kept |= process.ask(**order)
             if "error" in kept:

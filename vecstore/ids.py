@@ -119,14 +119,15 @@ class IdIndex:
             ``row_ids[i]`` may carry ``ids[positions[i]]``: dead revisions and, very rarely,
             other ids with the same hash are among them.
         """
-        wanted = _hashes(ids)
+        # In ascending order they are looked up several times as fast: the caches are warm.
+        wanted, order = _sorted_run(_hashes(ids), np.arange(len(ids)))
         positions, rows = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
         for hashes, row_ids in self._runs:
             first = np.searchsorted(hashes, wanted, side="left")
             count = np.searchsorted(hashes, wanted, side="right") - first
             position = np.repeat(np.arange(len(wanted)), count)
             offset = np.arange(len(position)) - np.repeat(np.cumsum(count) - count, count)
-            positions.append(position)
+            positions.append(order[position])
             rows.append(row_ids[first[position] + offset])
         return np.concatenate(positions), np.concatenate(rows)
 
