@@ -10,8 +10,9 @@ from vecstore.status import SpaceStatus
 __all__ = ["BREAK_EVEN", "expected_speedup", "index_advice", "would_speed_up"]
 
 BREAK_EVEN = 2_000_000
-"""Rows times dimensions from which a graph of recall 0.95 answers a single query before a scan
-does: between 4,000 and 8,000 rows of 384 dimensions (benchmarks/indexes.py --crossover)."""
+"""Rows times dimensions from which a graph of recall 0.95 answers before a scan does: at 384
+dimensions single queries between 2,000 and 4,000 rows, batches between 4,000 and 8,000
+(benchmarks/indexes.py --crossover)."""
 
 # Steps of a fifth at most from the values in use: what lies between two steps is lost speed.
 WORTH_SAYING = 2.0
