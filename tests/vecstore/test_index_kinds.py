@@ -12,6 +12,7 @@ from vecstore.indexes.faiss_body import FaissBody
 from vecstore.indexes.lists import settle_lists, widened_nprobe
 from vecstore.indexes.originals import Originals
 from vecstore.indexes.registry import get_index
+from vecstore.indexes.topk import merge_top_k
 from vecstore.rows import RowSet
 
 
@@ -60,6 +61,29 @@ def test_originals_of_many_disjoint_files_agree_with_one():
     queries = rows(3, seed=4)
     asked = np.random.default_rng(2).integers(-1, 310, (3, 40))
     assert np.array_equal(many.scores(queries, asked, "l2"), one.scores(queries, asked, "l2"))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+@pytest.mark.parametrize("n", [1, 3, 20])
+def test_rank_all_of_many_files_agrees_with_one(n, dtype):
+    vectors = rows(300).astype(dtype)
+    row_ids = np.cumsum(1 + (np.arange(300) % 7 == 0)) + 100  # gaps inside files and between them
+    keep = np.random.default_rng(5).random(300) < 0.7
+    parts = np.array_split(np.arange(300), 17)
+    files = [Block(row_ids=row_ids[p], vectors=vectors[p], keep=keep[p]) for p in reversed(parts)]
+    one = Block(row_ids=row_ids, vectors=vectors, keep=keep)
+    asked = RowSet.of(np.random.default_rng(6).choice(600, 200, replace=False))  # many of no file
+    queries = rows(n, seed=7)
+
+    def best(originals):
+        scores, found = merge_top_k(*originals.rank_all(queries, 150, asked, "l2"), 150)
+        return scores, found
+
+    scores, found = best(Originals(files))
+    expected = np.intersect1d(row_ids[keep], asked.to_array())
+    assert sorted(found[0][found[0] >= 0].tolist()) == expected.tolist()
+    np.testing.assert_array_equal(found, best(Originals([one]))[1])
+    np.testing.assert_allclose(scores, best(Originals([one]))[0], rtol=1e-5)
 
 
 @pytest.mark.parametrize("n", [1, 20])

@@ -61,12 +61,8 @@ class Originals:
         """
         scores = np.full(row_ids.shape, -np.inf, dtype=np.float32)
         for block in self._near(row_ids):
-            positions = _positions(block, row_ids)
-            if block.vectors.dtype == np.float32:
-                found = score_positions(queries, block.vectors, positions, metric)
-            else:
-                found = _widened(queries, block, positions, metric)
-            np.copyto(scores, found, where=positions >= 0)
+            found, here = _found_in(block, queries, row_ids, metric)
+            np.copyto(scores, found, where=here)
         return scores
 
     def rank_all(
@@ -82,8 +78,17 @@ class Originals:
         if len(queries) >= BATCH:  # matrix products pay for masking every block
             blocks = [_masked(block, rows) for block in self._near(rows.to_array())]
             return exact_search(queries, blocks, k, metric=metric)
-        few = np.tile(rows.to_array(), (len(queries), 1))
-        scores = self.scores(queries, few, metric)
+        ascending = rows.to_array()
+        few = np.tile(ascending, (len(queries), 1))
+        if not (self._disjoint and self._blocks):
+            scores = self.scores(queries, few, metric)
+        else:  # each block is asked for its own stretch of rows only
+            cuts = [0, *np.searchsorted(ascending, self._firsts[1:]).tolist(), len(ascending)]
+            scores = np.full(few.shape, -np.inf, dtype=np.float32)
+            for block, start, end in zip(self._blocks, cuts, cuts[1:], strict=False):
+                if start < end:
+                    found, here = _found_in(block, queries, few[:, start:end], metric)
+                    np.copyto(scores[:, start:end], found, where=here)
         few[np.isneginf(scores)] = MISSING
         return scores, few
 
@@ -96,6 +101,21 @@ class Originals:
         for number in np.unique(np.searchsorted(self._firsts, asked, side="right") - 1):
             if number >= 0:
                 yield self._blocks[number]
+
+
+def _found_in(
+    block: Block,
+    queries: NDArray[np.float32],
+    row_ids: NDArray[np.int64],
+    metric: BlockMetric,
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return the scores of rows by a block's vectors, and which of them it keeps."""
+    positions = _positions(block, row_ids)
+    if block.vectors.dtype == np.float32:
+        found = score_positions(queries, block.vectors, positions, metric)
+    else:
+        found = _widened(queries, block, positions, metric)
+    return found, positions >= 0
 
 
 def _positions(block: Block, row_ids: NDArray[np.int64]) -> NDArray[np.int64]:
