@@ -54,6 +54,10 @@ class Collection(Migratable):
         self._demand.flush()
         self._coverage.flush()
 
+    def _stop(self) -> None:
+        """Do nothing more in the background; the store calls it before it closes the catalog."""
+        self._demand.stop()
+
     # Versions
 
     @property

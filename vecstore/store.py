@@ -161,6 +161,10 @@ class Store:
             self._close()
 
     def _close(self) -> None:
+        with self._lock:
+            opened = tuple(self._open.values())
+        for collection in opened:
+            collection._stop()
         self._encoders.close()
         self._catalog.close()
 
@@ -216,7 +220,9 @@ class Store:
         record = self._record(name)
         self._catalog.drop_collection(record.id)
         with self._lock:
-            self._open.pop(record.id, None)
+            dropped = self._open.pop(record.id, None)
+        if dropped is not None:
+            dropped._stop()
         self._root.remove_tree(f"data/{record.directory}")
 
     def doctor(self, *, repair: bool = False, grace: timedelta = DOCTOR_GRACE) -> DoctorReport:

@@ -170,3 +170,32 @@ def test_long_counting_is_summed_in_memory_and_written_in_the_background(store, 
     assert as_dict(Demand.merged(list(map(Demand.from_bytes, parts.values())))) == pytest.approx(
         oracle(found)
     )
+
+
+def waiting():
+    return [thread for thread in threading.enumerate() if thread.name == "vecstore-demand"]
+
+
+@pytest.mark.parametrize("how", ["close", "fail", "drop"])
+def test_nothing_is_written_after_the_store_was_closed(place, monkeypatch, how):
+    with place.open() as store:
+        docs, vectors = filled(store)
+        docs.search(vectors[:3], k=4)
+        assert len(waiting()) == 1
+        if how == "drop":
+            store.drop_collection("docs")
+        elif how == "fail":
+
+            def refuse():
+                raise OSError("the disk is full")
+
+            monkeypatch.setattr(docs, "flush", refuse)
+            with pytest.raises(OSError, match="full"):
+                store.close()
+            monkeypatch.undo()
+        else:
+            store.close()
+        for thread in waiting():
+            thread.join(timeout=5)  # a timer that was cancelled ends at once
+        docs._demand.count(np.array([[1, 2]]))
+        assert not waiting()

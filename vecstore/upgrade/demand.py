@@ -131,6 +131,7 @@ class DemandCounter:
         self._cells = 0
         self._counted: Demand | None = None
         self._timer: threading.Timer | None = None
+        self._stopped = False
 
     def count(self, row_ids: NDArray[np.int64]) -> None:
         """Take note of hits, ndarray of shape (queries, k); costs a query two small copies."""
@@ -145,26 +146,39 @@ class DemandCounter:
                 self._rows[here] = row_ids.ravel()
                 self._ranks[here].reshape(row_ids.shape)[:] = ranks
                 self._cells = here.stop
-            if self._timer is None:
+            if self._timer is None and not self._stopped:
                 self._timer = self._flush_later()
 
     def flush(self) -> None:
         """Add what was counted to the catalog; if that refuses, it is kept for another try."""
         with self._flushing:
+            self._flush()
+
+    def stop(self) -> None:
+        """Write nothing by itself from here on: the catalog is about to be closed."""
+        with self._flushing, self._lock:
+            self._stopped = True
+            self._cancel()
+
+    def _flush(self) -> None:
+        """Flush; the caller holds the lock of flushes."""
+        with self._lock:
+            self._sum()
+            counted, self._counted = self._counted, None
+            self._cancel()
+        if counted is None or not len(counted):
+            return
+        try:
+            self._add(counted)
+        except VecstoreError as error:
+            _log.warning("demand is not written yet: %s", error)
             with self._lock:
-                self._sum()
-                counted, self._counted = self._counted, None
-                if self._timer is not None:
-                    self._timer.cancel()
-                    self._timer = None
-            if counted is None or not len(counted):
-                return
-            try:
-                self._add(counted)
-            except VecstoreError as error:
-                _log.warning("demand is not written yet: %s", error)
-                with self._lock:
-                    self._take(counted)
+                self._take(counted)
+
+    def _cancel(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _flush_later(self) -> threading.Timer:
         """Flush after a while, and so more likely between two rushes of queries than inside one."""
@@ -172,7 +186,9 @@ class DemandCounter:
 
         def flush() -> None:
             if (counter := this()) is not None:
-                counter.flush()
+                with counter._flushing:
+                    if not counter._stopped:
+                        counter._flush()
 
         timer = threading.Timer(_FLUSH_S, flush)
         timer.name, timer.daemon = "vecstore-demand", True
