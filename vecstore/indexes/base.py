@@ -178,7 +178,8 @@ class Index(ABC, Generic[BodyT]):
                 "search exactly, or build another kind"
             )
         settings = self._tuned(parameters) if parameters else self.parameters
-        eligible = len(self) if allowed is None else len(allowed & self._members)
+        members = None if allowed is None else allowed & self._members
+        eligible = len(self) if members is None else len(members)
         if eligible == 0 or len(rows) == 0:
             empty = (len(rows), k)
             return np.full(empty, -np.inf, np.float32), np.full(empty, MISSING, np.int64)
@@ -186,7 +187,7 @@ class Index(ABC, Generic[BodyT]):
         # it is tuned.
         filtered = eligible < len(self)
         if filtered and originals is not None and eligible <= FEW_ROWS:
-            return self._exactly(rows, k, allowed, originals)
+            return self._exactly(rows, k, members, originals)
         places = min(k, eligible)
         if self.exact_scores or originals is None:
             return merge_top_k(*self._search(rows, places, allowed, eligible, settings), k)
@@ -196,7 +197,7 @@ class Index(ABC, Generic[BodyT]):
         depth = min(depth, eligible)
         limit = self._scan_limit(len(rows), settings) if filtered else 0
         if eligible <= max(SCORE_ALL * depth, limit):
-            return self._exactly(rows, k, allowed, originals)
+            return self._exactly(rows, k, members, originals)
         _, row_ids = self._search(rows, depth, allowed, eligible, settings)
         scores = originals.scores(rows, row_ids, self.metric)
         row_ids[np.isneginf(scores)] = MISSING
@@ -322,11 +323,11 @@ class Index(ABC, Generic[BodyT]):
         return cls(plan, cls._open(source, header.payload_bytes, plan))
 
     def _exactly(
-        self, rows: NDArray[np.float32], k: int, allowed: RowSet | None, originals: Originals
+        self, rows: NDArray[np.float32], k: int, members: RowSet | None, originals: Originals
     ) -> Answer:
-        """Rank all eligible rows by their own vectors."""
-        members = self._members if allowed is None else allowed & self._members
-        return merge_top_k(*originals.rank_all(rows, k, members, self.metric), k)
+        """Rank all members, or all rows, by their own vectors."""
+        chosen = self._members if members is None else members
+        return merge_top_k(*originals.rank_all(rows, k, chosen, self.metric), k)
 
     def _header(self, payload_bytes: int, checksum: str) -> IndexHeader:
         """Describe a payload of this index."""

@@ -19,6 +19,7 @@ from vecstore.indexes.lists import (
     LIST_SPECS,
     REFINE_SPEC,
     SEED,
+    first_nprobe,
     scan_limit,
     search_lists,
     settle_lists,
@@ -123,8 +124,7 @@ class IvfPqIndex(Index[FaissBody]):
         return FaissBody.open(source, payload_bytes, plan, inner=inner)
 
     def _scan_limit(self, n_queries: int, settings: Mapping[str, ParameterValue]) -> int:
-        nprobe = int(settings["filter_nprobe"]) or int(settings["nprobe"])
-        return scan_limit(nprobe, n_queries=n_queries)
+        return scan_limit(first_nprobe(settings, filtered=True), n_queries=n_queries)
 
     def _search(
         self,

@@ -27,6 +27,7 @@ __all__ = [
     "LIST_SPECS",
     "REFINE_SPEC",
     "TRAINING_ROWS",
+    "first_nprobe",
     "scan_limit",
     "search_lists",
     "settle_lists",
@@ -44,6 +45,7 @@ _LEAST_ROWS_PER_LIST = 8
 MAX_LISTS = 65_536
 TRAINING_ROWS = 65_536
 _ROWS_PER_PREPARATION = 16
+# Lists at once, over those that hold as many eligible rows as are wanted on average.
 _SPARE = 2
 
 LIST_SPECS = (
@@ -160,8 +162,7 @@ def search_lists(
     """
     faiss = load_faiss()
     nlist = int(settings["nlist"])
-    filtered = eligible < total and int(settings["filter_nprobe"])
-    nprobe = filtered or int(settings["nprobe"])
+    nprobe = first_nprobe(settings, filtered=eligible < total)
     nprobe = widened_nprobe(nprobe, nlist, eligible=eligible, total=total, coded=coded)
     # Lists that are likely to hold too few rows need not be tried.
     nprobe = min(nlist, max(nprobe, math.ceil(_SPARE * k * nlist / eligible)))
@@ -202,6 +203,12 @@ def _proposed(
     out = ~allowed.contains(row_ids)
     scores[out], row_ids[out] = -np.inf, MISSING
     return merge_top_k(scores, row_ids, k)
+
+
+def first_nprobe(settings: Mapping[str, ParameterValue], *, filtered: bool) -> int:
+    """Return how many lists a search looks at, before a filter's share widens it."""
+    own = int(settings["filter_nprobe"]) if filtered else 0
+    return own or int(settings["nprobe"])
 
 
 def widened_nprobe(
