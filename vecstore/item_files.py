@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from vecstore.catalog import FileRecord
-from vecstore.storage.columns import arrow_view
+from vecstore.storage.columns import arrow_view, string_bytes
 from vecstore.storage.items import ItemSegment
 
 __all__ = ["FEW_ROWS", "ItemFiles"]
@@ -141,10 +141,9 @@ class _IdColumn:
     __slots__ = ("_bytes", "_first", "_offsets", "_row_ids", "_rows")
 
     def __init__(self, ids: pa.Array, first: int, row_ids: NDArray[np.int64] | None) -> None:
-        _, offsets, content = ids.buffers()
+        ends, content = string_bytes(ids)
         self._rows = len(ids)
-        self._offsets = memoryview(offsets or bytes(4)).cast("B").cast("i")[ids.offset :]
-        self._bytes = memoryview(content or b"")
+        self._offsets, self._bytes = ends.data, content.data
         self._first = first
         self._row_ids = row_ids
 

@@ -242,7 +242,7 @@ class Space:
 def _all_near_one(squares: NDArray[np.float32]) -> bool:
     """Say whether squared lengths are 1 but for rounding; not so of NaN."""
     least, most = 1 - _UNIT, 1 + _UNIT
-    if len(squares) == 1:  # a single query, which a reduction would cost more than its search
+    if len(squares) == 1:  # a single query, of which two reductions are a visible part
         return least < squares.item() < most
     return not len(squares) or bool(squares.min() > least and squares.max() < most)
 

@@ -56,7 +56,7 @@ def merge_top_k(scores: Scores, row_ids: RowIds, k: int) -> tuple[Scores, RowIds
             chosen[cut] = np.lexsort((row_ids[cut], -scores[cut]), axis=1)[:, :k]
         scores = np.take_along_axis(scores, chosen, axis=1)
         row_ids = np.take_along_axis(row_ids, chosen, axis=1)
-    if np.greater_equal(scores[:, 1:], scores[:, :-1]).any():  # else in order, without ties
+    if (scores[:, 1:] >= scores[:, :-1]).any():  # else they are in order, and without ties
         scores, row_ids = _ordered(scores, row_ids, k)
     if width < k:
         spare = ((0, 0), (0, k - width))

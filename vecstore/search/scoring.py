@@ -35,9 +35,7 @@ class Answer:
         cls, number: int, scores: NDArray[np.float32], row_ids: NDArray[np.int64]
     ) -> Answer:
         """Build the answer of one source."""
-        origins = np.zeros(scores.shape, dtype=np.int16)
-        if number:
-            origins += np.int16(number)
+        origins = np.full(scores.shape, number, dtype=np.int16)
         return cls(scores=scores, row_ids=row_ids, origins=origins)
 
 
