@@ -30,6 +30,7 @@ from vecstore_cli.commands.store import info, init, versions
 from vecstore_cli.commands.translator import translator
 from vecstore_cli.commands.upgrade import upgrade
 from vecstore_cli.errors import BROKEN_PIPE, EXIT_CODES, INTERRUPTED, exit_code
+from vecstore_cli.interrupts import Interrupts
 
 __all__ = ["cli", "main"]
 
@@ -99,12 +100,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments : sequence of str, optional
         By default those of the process.
     """
-    try:
-        code = cli.main(arguments, prog_name="vecstore", standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except click.Abort:
+    with Interrupts() as interrupts:
+        try:
+            code = cli.main(arguments, prog_name="vecstore", standalone_mode=False, obj=interrupts)
+        except click.ClickException as error:
+            error.show()
+            return error.exit_code
+        except click.Abort:
+            code = 0
+            interrupts.note()
+    if interrupts.came and not code:
         click.echo("Interrupted; what was committed stays.", err=True)
         return INTERRUPTED
     return code if isinstance(code, int) else 0

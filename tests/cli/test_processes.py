@@ -170,6 +170,7 @@ def test_an_interrupted_job_keeps_what_it_committed_and_goes_on(
         while products.refresh().count() == 80 and time.monotonic() < deadline:
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
+        process.wait(timeout=60)  # its input is still open, so that it has no other end to reach
         _, said = process.communicate(timeout=60)
         committed = products.refresh().count() - 80
     assert process.returncode == 130

@@ -13,6 +13,7 @@ import click
 from vecstore import Store
 from vecstore.upgrade.priorities import Priority
 from vecstore_cli.errors import INTERRUPTED
+from vecstore_cli.interrupts import Interrupts
 from vecstore_cli.options import (
     collection_of,
     collection_option,
@@ -103,15 +104,14 @@ def backfill(
 @contextmanager
 def _stopped_by_ctrl_c() -> Iterator[Callable[[], bool]]:
     """Let the first Ctrl-C end the job after the batch in work, and the second one at once."""
-    stopped = False
+    interrupts = click.get_current_context().find_object(Interrupts) or Interrupts()
 
     def stop(_signal: int, _frame: object) -> None:
-        nonlocal stopped
-        stopped = True
+        interrupts.note()
         signal.signal(signal.SIGINT, before)
 
     before = signal.signal(signal.SIGINT, stop)
     try:
-        yield lambda: stopped
+        yield lambda: interrupts.came
     finally:
         signal.signal(signal.SIGINT, before)

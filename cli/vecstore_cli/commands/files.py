@@ -11,6 +11,7 @@ from vecstore import Collection, Space, Store
 from vecstore.errors import NotFoundError
 from vecstore.guards import Guarding
 from vecstore.spaces import Metric
+from vecstore_cli.interrupts import interruptible
 from vecstore_cli.options import (
     PAIR,
     collection_of,
@@ -141,7 +142,7 @@ def ingest(
             space=space,
             mode="upsert" if mode == "upsert" else "add_vectors",
             resume=not restart,
-            progress=progress,
+            progress=interruptible(progress),
             **options,
         )
     record = {"collection": handle.name, "version": handle.version, **asdict(report)}
