@@ -39,7 +39,7 @@ class ItemFiles:
         self._open = open_segment
         self._first = [record.min_row_id for record in self.records]
         self._first_row_ids = np.array(self._first, dtype=np.int64)
-        self._id_columns: dict[int, _IdColumn] = {}
+        self._id_columns = [_IdColumn(record, open_segment) for record in self.records]
 
     def ids(self, row_ids: NDArray[np.int64]) -> pa.Array:
         """Return the ids of rows, a string array in the order of ``row_ids``."""
@@ -60,11 +60,19 @@ class ItemFiles:
         if len(row_ids) > FEW_ROWS:
             found[:] = self.ids(row_ids).to_pylist()
             return found
+        unread = []
         for place, row in enumerate(row_ids.tolist()):
             number = bisect_right(self._first, row) - 1
-            while (position := self._id_column(number).position(row)) < 0:
+            while (position := self._id_columns[number].position(row)) < 0:
                 number -= 1  # it lies in a gap of a compacted file, see _locate
-            found[place] = self._id_columns[number][position]
+            found[place] = text = self._id_columns[number].text(position)
+            if text is None:
+                unread.append(place)
+        if unread:
+            for record, slots, positions in self._locate(row_ids[unread]):
+                ids = self._open(record).glimpse_ids(positions)
+                for slot, text in zip(slots.tolist(), ids, strict=True):
+                    found[unread[slot]] = text
         return found
 
     def take(self, row_ids: NDArray[np.int64], schema: pa.Schema) -> pa.Table:
@@ -106,16 +114,6 @@ class ItemFiles:
             slots = slots[file_of[slots] >= 0]
         return located
 
-    def _id_column(self, number: int) -> _IdColumn:
-        """Return the ids of a file by its number; they stay at hand."""
-        opened = self._id_columns.get(number)
-        if opened is None:
-            record = self.records[number]
-            segment = self._open(record)
-            known = None if record.contiguous else segment.row_ids
-            opened = self._id_columns[number] = _IdColumn(segment.ids, record.min_row_id, known)
-        return opened
-
     def _positions(self, record: FileRecord, row_ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return where rows are in a file; -1 for those that are not."""
         if record.contiguous:
@@ -129,34 +127,49 @@ class ItemFiles:
 class _IdColumn:
     """The ids of one file, for looking up a few: Arrow's own objects take three times as long.
 
+    The file is opened when somebody asks.
+
     Parameters
     ----------
-    ids : string array without nulls
-    first : int
-        The row id of the first.
-    row_ids : ndarray of shape (n,), int64, ascending, or None
-        Those of all, where they are not consecutive.
+    record : FileRecord
+        Of kind ``items``.
+    open_segment : callable
+        Opens the file, or returns the open one.
     """
 
-    __slots__ = ("_bytes", "_first", "_offsets", "_row_ids", "_rows")
+    __slots__ = (
+        "_bytes", "_contiguous", "_first", "_last", "_offsets", "_open", "_record", "_row_ids",
+    )  # fmt: skip
 
-    def __init__(self, ids: pa.Array, first: int, row_ids: NDArray[np.int64] | None) -> None:
-        ends, content = string_bytes(ids)
-        self._rows = len(ids)
-        self._offsets, self._bytes = ends.data, content.data
-        self._first = first
-        self._row_ids = row_ids
+    def __init__(
+        self, record: FileRecord, open_segment: Callable[[FileRecord], ItemSegment]
+    ) -> None:
+        self._record, self._open = record, open_segment
+        self._contiguous = record.contiguous
+        self._first, self._last = record.min_row_id, record.max_row_id
+        self._row_ids: NDArray[np.int64] | None = None
+        self._offsets: memoryview | None = None
 
     def position(self, row: int) -> int:
         """Return where a row is, or -1."""
+        if self._contiguous:
+            return row - self._first if row <= self._last else -1
         known = self._row_ids
         if known is None:
-            return row - self._first if row - self._first < self._rows else -1
+            known = self._row_ids = self._open(self._record).row_ids
         position = int(np.searchsorted(known, row))
         return position if position < len(known) and known[position] == row else -1
 
-    def __getitem__(self, position: int) -> str:
+    def text(self, position: int) -> str | None:
+        """Return the id at a position; None if the file's ids are asked for the first time."""
         offsets = self._offsets
+        if offsets is None:
+            segment = self._open(self._record)
+            if not segment.keeps_ids:
+                return None
+            ends, content = string_bytes(segment.ids)
+            self._bytes = content.data
+            self._offsets = offsets = ends.data  # last: other threads look at it first
         return str(self._bytes[offsets[position] : offsets[position + 1]], "utf-8")
 
 

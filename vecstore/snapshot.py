@@ -289,16 +289,15 @@ class Snapshot:
         files = [f for f in self.state.files if f.space_id == record.id]
         replaced = Deletes.of(self.deletes_of(f) for f in files if f.kind == "deletes")
         labels = vector_labels(record)
+        wanted = [
+            f for f in files if f.kind == "vectors" and (file_ids is None or f.id in file_ids)
+        ]
+        segments = self.cache.get_all(
+            wanted,
+            lambda file: read_vectors(self.cache.root, file.file, dim=space.dim, labels=labels),
+        )
         opened = []
-        for file in files:
-            if file.kind != "vectors" or (file_ids is not None and file.id not in file_ids):
-                continue
-            segment = self.cache.get(
-                file.id,
-                lambda file=file: read_vectors(  # type: ignore[misc]
-                    self.cache.root, file.file, dim=space.dim, labels=labels
-                ),
-            )
+        for file, segment in zip(wanted, segments, strict=True):
             written = file.added_version if segment.versions is None else segment.versions
             keep = self.live.contains(segment.row_ids) & ~replaced.kills(segment.row_ids, written)
             opened.append(

@@ -24,6 +24,7 @@ from tests.vecstore.whole_store import (
     same,
     use_everything,
 )
+from vecstore import segment_cache
 from vecstore.errors import CorruptFileError, SchemaVersionError, VecstoreError
 
 
@@ -63,6 +64,32 @@ def test_a_damaged_file_is_named_and_not_served(folder, truth, kind, name):
         assert "backup" in str(refusal.value)
         victim.write_bytes(whole)
     same(use_everything(folder), truth)
+
+
+@pytest.mark.parametrize("damaged", [(0,), (3,), (1, 2)])
+def test_of_files_that_are_verified_at_once_the_first_damaged_one_is_named(
+    tmp_path, monkeypatch, damaged
+):
+    monkeypatch.setattr(segment_cache, "WORTH_THREADS", 1)
+    with vecstore.open(tmp_path) as store:
+        docs = store.create_collection("docs")
+        docs.create_space("v", dim=2, metric="ip")
+        for n in range(4):
+            docs.upsert(ids=[f"{n}"], vectors=[[1, n]], space="v")
+        state = docs.latest().snapshot.state
+        order = [file.file.path for file in state.files if file.kind == "vectors"]
+    whole = {}
+    for number in damaged:
+        victim = tmp_path / order[number]
+        whole[victim] = inflict(victim, DAMAGES["middle bit flipped"], victim)
+    with vecstore.open(tmp_path) as store:
+        docs = store.collection("docs")
+        for _ in range(2):
+            with pytest.raises(CorruptFileError, match=order[damaged[0]]):
+                docs.search([1, 0])
+        for victim, content in whole.items():
+            victim.write_bytes(content)
+        assert docs.search([0, 1], k=2).ids == ["3", "2"]
 
 
 def test_a_file_swapped_with_one_of_another_generation_is_refused(folder):

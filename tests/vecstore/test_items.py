@@ -6,6 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from vecstore.segment_cache import SegmentCache
+from vecstore.snapshot import Snapshot
 from vecstore.storage.items import ROWS_PER_GROUP
 
 N = 2 * ROWS_PER_GROUP + 1500
@@ -58,6 +60,28 @@ def test_hits_far_apart_carry_their_own_document(store, docs):
     hits = docs.search([1, 0])
     assert [hit.metadata["n"] for hit in hits] == far
     assert [hit.document for hit in hits] == [*(f"text {n}" for n in far[:3]), None]
+
+
+def test_few_ids_are_read_from_their_groups_first_and_then_from_whole_columns(docs):
+    known = docs.latest().snapshot
+    rows = np.array([N + 3, 7, 0, ROWS_PER_GROUP - 1, ROWS_PER_GROUP, N - 1, 7])
+    cache = SegmentCache(known.cache.root)
+    for decoded in (0, 2, 2):
+        fresh = Snapshot(known.state, cache)
+        assert fresh.id_strings(rows).tolist() == [f"{n:05}" for n in rows]
+        assert sum("id" in segment._columns for segment in cache._open.values()) == decoded
+
+
+def test_ids_in_the_gaps_of_a_file_are_found_the_first_time_too(store, docs):
+    docs.delete(where="n % 3 = 1")
+    docs.compact()
+    known = docs.latest().snapshot
+    assert not all(f.contiguous for f in known.state.files if f.kind == "items")
+    rows = known.live.to_array()[[0, 5, ROWS_PER_GROUP, -1]]
+    expected = known.ids(rows).to_pylist()
+    for _ in range(2):
+        fresh = Snapshot(known.state, SegmentCache(known.cache.root))
+        assert fresh.id_strings(rows).tolist() == fresh.id_strings(rows).tolist() == expected
 
 
 def test_a_commit_reads_no_file_again_that_was_verified_before(store, docs):

@@ -61,6 +61,7 @@ class ItemSegment:
         self._path = file.path
         self._lock = threading.Lock()
         self._columns: dict[str, pa.ChunkedArray] = {}
+        self._glimpsed = False
         with self._mapped_errors():
             self._parquet = pq.ParquetFile(root.map(file), page_checksum_verification=True)
         self._names = frozenset(self._parquet.schema_arrow.names)
@@ -76,6 +77,25 @@ class ItemSegment:
     def ids(self) -> pa.Array:
         """Item ids, string array of length n."""
         return self._column("id").combine_chunks()
+
+    @property
+    def keeps_ids(self) -> bool:
+        """Whether the ids are at hand, or worth having there: somebody has looked before."""
+        return self._glimpsed or "id" in self._columns
+
+    def glimpse_ids(self, positions: NDArray[np.int64]) -> list[str]:
+        """Return the ids of a few rows, read from their row groups.
+
+        For who opens a store to ask once: all ids of 25,000 rows take 1.1 ms to decode, those of
+        one group 0.03. They are decoded when they are asked for again, see :attr:`keeps_ids`.
+        """
+        groups, slot = np.unique(positions // ROWS_PER_GROUP, return_inverse=True)
+        with self._mapped_errors(), self._lock:
+            table = self._parquet.read_row_groups(groups.tolist(), ["id"], use_threads=False)
+        ids = table.column("id")
+        self._glimpsed = True
+        places = slot * ROWS_PER_GROUP + positions % ROWS_PER_GROUP
+        return [ids[place].as_py() for place in places.tolist()]
 
     def __len__(self) -> int:
         return int(self._parquet.metadata.num_rows)
@@ -107,7 +127,9 @@ class ItemSegment:
         with self._lock:
             if name not in self._columns:
                 with self._mapped_errors():
-                    self._columns[name] = self._parquet.read(columns=[name]).column(name)
+                    # A column is read by one thread, whoever it is.
+                    table = self._parquet.read(columns=[name], use_threads=False)
+                    self._columns[name] = table.column(name)
             return self._columns[name]
 
     @staticmethod
