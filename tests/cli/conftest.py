@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,17 @@ def json_of(run: Invoke) -> Callable[..., Any]:
         return json.loads(result.stdout)
 
     return parsed
+
+
+@pytest.fixture
+def heeds_interrupts() -> Iterator[None]:
+    """Let SIGINT interrupt this process and those it starts.
+
+    A shell starts what it runs in the background with SIGINT ignored, and processes inherit that.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from vecstore_cli import main as program
 from vecstore_cli.commands import backfill as backfill_command
 
 SHOP = "shop.vecstore"
+pytestmark = pytest.mark.usefixtures("heeds_interrupts")
 
 
 class Lost:

@@ -147,7 +147,7 @@ def test_a_person_is_asked_and_may_decline(shop: Path, environment: dict[str, st
 
 
 def test_an_interrupted_job_keeps_what_it_committed_and_goes_on(
-    shop: Path, environment: dict[str, str], shell: Any
+    shop: Path, environment: dict[str, str], shell: Any, heeds_interrupts: None
 ) -> None:
     # Standard input is read by the mebibyte, so the rows are long enough to fill some.
     rows = [
