@@ -72,7 +72,7 @@ def measure(folder: Path, path: Path, arguments: argparse.Namespace) -> list[dic
     with vecstore.open(folder / "store") as store:
         docs = store.create_collection("ann")
         docs.create_space("v", dim=dim, metric=METRICS[distance])
-        ingest(docs, source, space="v")
+        ingest(docs, source, space="v", index=False)
         began = time.perf_counter()
         build = {"m": LINKS, "ef_construction": BUILD}
         docs.build_index(space="v", kind="hnsw", parameters=build)

@@ -27,7 +27,7 @@ class IndexBuild:
     """
 
     def __init__(
-        self, build: Callable[[Progress], IndexRecord], progress: Progress | None = None
+        self, build: Callable[[Progress], IndexRecord | None], progress: Progress | None = None
     ) -> None:
         self._tell = progress
         self._cancelled = threading.Event()
@@ -50,8 +50,8 @@ class IndexBuild:
         """Ask it to stop at its next step; ``result`` raises when it has."""
         self._cancelled.set()
 
-    def result(self, timeout: float | None = None) -> IndexRecord:
-        """Wait for the end and return the registered index.
+    def result(self, timeout: float | None = None) -> IndexRecord | None:
+        """Wait for the end and return the registered index; None where none was to be built.
 
         Raises
         ------

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, final
 
 from vecstore.arguments import DOCTOR_GRACE, TARGET_BYTES
@@ -167,7 +168,7 @@ class Collection(Migratable):
         self,
         *,
         space: str,
-        kind: str = "hnsw",
+        kind: str = "auto",
         into: str | None = None,
         execution: Execution = "rewrite",
         parameters: Mapping[str, Any] | None = None,
@@ -175,8 +176,11 @@ class Collection(Migratable):
         memory_limit: int | None = None,
         queries: GivenQueries | None = None,
         progress: Callable[[int, int], None] | None = None,
-    ) -> IndexRecord:
+    ) -> IndexRecord | None:
         """Build an index over a space's vectors, replacing the one over the same view.
+
+        By default only where it pays: below the measured number of rows from which an index
+        answers faster, search stays exact, and nothing is built or replaced.
 
         Searches and writes go on meanwhile; the index is used from the moment it is registered,
         in one transaction. Rows written during the build are searched exactly.
@@ -186,8 +190,9 @@ class Collection(Migratable):
         space : str
             Whose vectors are indexed.
         kind : str
-            A registered kind, such as "hnsw" or "flat"; or "auto", which chooses kind and
-            parameters by rows, dimension, memory and recall, and measures what it chose.
+            "auto" chooses kind and parameters by rows, dimension, memory and recall, and measures
+            what it chose; or a registered kind, such as "hnsw" or "flat", which is built at
+            any size.
         into : str, optional
             Index the vectors as translated into this space, in the form that ``execution``
             ("rewrite" or "fold") searches.
@@ -207,6 +212,11 @@ class Collection(Migratable):
         progress : callable, optional
             Called with rows done and rows in all; what it raises cancels the build.
 
+        Returns
+        -------
+        IndexRecord or None
+            None where "auto" found that exact search answers as fast.
+
         Raises
         ------
         InvalidArgumentError
@@ -216,22 +226,27 @@ class Collection(Migratable):
         NotFoundError
             The collection was dropped meanwhile.
         """
-        from vecstore.indexing import build_index, index_view, register_index
+        from vecstore.indexing import build_index, index_view, is_worth_an_index, register_index
         from vecstore.tuning.auto import checked_target
+        from vecstore.tuning.questions import coming_questions
 
-        target = checked_target(kind, recall, memory_limit, queries)
+        target, given = checked_target(kind, recall, memory_limit, queries), parameters or {}
         snapshot, translators = self.latest().snapshot, self._latest.translators
         view = index_view(snapshot, space, into=into, execution=execution, translators=translators)
+        questions = None
+        if target is not None:
+            recent = partial(self._recent.of, least=1)
+            questions = coming_questions(snapshot, view, queries, translators, recent=recent)
+        if not is_worth_an_index(view, snapshot, kind, given):
+            return None
         new = build_index(
             view,
             snapshot,
             kind=kind,
-            parameters=parameters or {},
+            parameters=given,
             progress=progress,
             target=target,
-            queries=queries,
-            recent=lambda space_id: self._recent.of(space_id, least=1),
-            translators=translators,
+            questions=questions,
         )
         register_index(self._catalog, self._record.id, new)
         self.refresh()
@@ -241,7 +256,7 @@ class Collection(Migratable):
         self,
         *,
         space: str,
-        kind: str = "hnsw",
+        kind: str = "auto",
         into: str | None = None,
         execution: Execution = "rewrite",
         parameters: Mapping[str, Any] | None = None,
@@ -260,7 +275,7 @@ class Collection(Migratable):
         """
         from vecstore.building import IndexBuild
 
-        def build(step: Callable[[int, int], None]) -> IndexRecord:
+        def build(step: Callable[[int, int], None]) -> IndexRecord | None:
             return self.build_index(
                 space=space,
                 kind=kind,
@@ -274,6 +289,49 @@ class Collection(Migratable):
             )
 
         return IndexBuild(build, progress)
+
+    def update_indexes(
+        self,
+        *,
+        since: int | None = None,
+        progress: Callable[[str, int, int], None] | None = None,
+    ) -> tuple[IndexRecord, ...]:
+        """Build the indexes that are due, over the spaces' own vectors; ingest jobs end with it.
+
+        Due is a space without an index from the size on from which one answers faster, and one
+        whose index leaves so many rows out that they alone are of that size. An index of a kind
+        that somebody named is built again as that kind, to its recall if it had a target; any
+        other as :meth:`build_index` does by default.
+
+        Parameters
+        ----------
+        since : int, optional
+            A version: only spaces that were written to after it; by default all.
+        progress : callable, optional
+            Called with the space, rows done and rows in all; what it raises cancels the build
+            that is under way.
+
+        Returns
+        -------
+        tuple of IndexRecord
+            What was built; each is in use from the moment it is done.
+        """
+        from vecstore.tuning.due import due_indexes
+
+        made = []
+        after = -1 if since is None else since
+        for order in due_indexes(self.latest().snapshot, self.indexes, since=after):
+            built = self.build_index(
+                space=order.space,
+                kind=order.kind,
+                parameters=order.parameters,
+                recall=order.recall,
+                memory_limit=order.memory_limit,
+                progress=None if progress is None else partial(progress, order.space),
+            )
+            if built is not None:
+                made.append(built)
+        return tuple(made)
 
     def drop_index(self, index_id: str) -> None:
         """Forget an index; searches of its view become exact.

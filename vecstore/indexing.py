@@ -18,13 +18,13 @@ from vecstore.search.plan import Execution, shortest_route
 from vecstore.search.views import View
 from vecstore.snapshot import Snapshot
 from vecstore.translation import Translators
-from vecstore.tuning.auto import Target, tuned_index
-from vecstore.tuning.questions import GivenQueries, RecentOf, coming_questions
+from vecstore.tuning.advice import expected_speedup
+from vecstore.tuning.auto import AUTO, Target, require_no_parameters, tuned_index
+from vecstore.tuning.questions import Questions
 
-__all__ = ["build_index", "forget_index", "index_view", "register_index"]
+__all__ = ["build_index", "forget_index", "index_view", "is_worth_an_index", "register_index"]
 
 Progress = Callable[[int, int], None]
-AUTO = "auto"
 
 
 def index_view(
@@ -73,21 +73,16 @@ def build_index(
     parameters: Mapping[str, Any],
     progress: Progress | None,
     target: Target | None = None,
-    queries: GivenQueries | None = None,
-    recent: RecentOf | None = None,
-    translators: Translators,
+    questions: Questions | None = None,
 ) -> IndexRecord:
     """Build an index over all live rows of a view and write it.
 
     The record says up to which version; vectors committed while it was being built, or later,
-    are searched exactly. With a target it is tuned on the queries that will come, and the
-    record says what was measured.
+    are searched exactly. With a target and questions it is tuned on these, and the record says
+    what was measured.
     """
     if kind != AUTO:
         get_index(kind)  # refuses an unknown one before vectors are translated
-    questions = None
-    if target is not None:
-        questions = coming_questions(snapshot, view, queries, translators, recent=recent)
     blocks = _blocks(view, snapshot)
     report: Mapping[str, Any] = {}
     if target is None or questions is None:
@@ -124,6 +119,22 @@ def build_index(
         version=snapshot.vectors_changed(view.record.space.name),
         report=report,
     )
+
+
+def is_worth_an_index(
+    view: View, snapshot: Snapshot, kind: str, parameters: Mapping[str, Any]
+) -> bool:
+    """Return whether there is to be an index: always, unless "auto" finds a scan as fast.
+
+    Raises
+    ------
+    InvalidArgumentError
+        "auto" was given parameters; it chooses them, of whatever size the view is.
+    """
+    if kind != AUTO:
+        return True
+    require_no_parameters(parameters)
+    return expected_speedup(len(snapshot.native(view.record.space.name)), view.dim) >= 1
 
 
 def _blocks(view: View, snapshot: Snapshot) -> list[Block]:

@@ -10,13 +10,13 @@ import signal
 import threading
 from collections.abc import Callable
 from types import FrameType, TracebackType
-from typing import Self, TypeVar, final
+from typing import ParamSpec, Self, final
 
 import click
 
 __all__ = ["Interrupts", "interruptible"]
 
-State = TypeVar("State")
+What = ParamSpec("What")
 
 
 @final
@@ -56,14 +56,14 @@ class Interrupts:
         raise KeyboardInterrupt
 
 
-def interruptible(tell: Callable[[State], None] | None) -> Callable[[State], None]:
+def interruptible(tell: Callable[What, None] | None) -> Callable[What, None]:
     """Return a callback for progress that raises an interrupt again if it was lost."""
     interrupts = click.get_current_context().find_object(Interrupts)
 
-    def told(state: State) -> None:
+    def told(*args: What.args, **kwargs: What.kwargs) -> None:
         if interrupts is not None and interrupts.came:
             raise KeyboardInterrupt
         if tell is not None:
-            tell(state)
+            tell(*args, **kwargs)
 
     return told

@@ -17,10 +17,12 @@ __all__ = ["backfilling", "counting", "ingesting", "working"]
 
 
 @contextmanager
-def ingesting() -> Iterator[Callable[[IngestProgress], None] | None]:
-    """Show the progress of an ingest job: share of the files, rows, rejects."""
+def ingesting() -> Iterator[
+    tuple[Callable[[IngestProgress], None] | None, Callable[[str, int, int], None] | None]
+]:
+    """Show the progress of an ingest job: share of the files, rows, rejects; then its indexes."""
     if not sys.stderr.isatty():
-        yield None
+        yield None, None
         return
     with _bar() as progress:
         task = progress.add_task("ingest", total=None, detail="")
@@ -35,7 +37,16 @@ def ingesting() -> Iterator[Callable[[IngestProgress], None] | None]:
                 detail=f"{state.rows_written:,} rows{rejected}",
             )
 
-        yield report
+        indexes: dict[str, TaskID] = {}
+
+        def indexed(space: str, done: int, total: int) -> None:
+            if space not in indexes:
+                indexes[space] = progress.add_task(f"index of {space}", detail="")
+            progress.update(
+                indexes[space], completed=done, total=total, detail=f"{done:,} of {total:,} rows"
+            )
+
+        yield report, indexed
 
 
 @contextmanager

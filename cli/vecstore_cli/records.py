@@ -17,6 +17,7 @@ from vecstore.tuning.advice import index_advice
 
 __all__ = [
     "backup_record",
+    "built_sentence",
     "collection_record",
     "compaction_record",
     "expiry_record",
@@ -105,6 +106,15 @@ def index_record(index: IndexRecord) -> dict[str, Any]:
         "bytes": index.file.size,
         "report": dict(index.report) or None,
     }
+
+
+def built_sentence(record: Mapping[str, Any]) -> str:
+    """Return that an index was built, and what tuning measured of it."""
+    built = (
+        f"built {record['kind']} index {record['id']} over {record['rows']:,} vectors of space "
+        f"{record['space']}"
+    )
+    return "\n".join([built, *filter(None, [index_summary(record)])])
 
 
 def index_summary(record: Mapping[str, Any]) -> str:

@@ -45,7 +45,7 @@ _INDEX: Final = {
     "rows": "integer",
     "bytes": "integer",
     "report": "null, or what tuning measured: object of target, reached, recall, k, queries, "
-    "origin, speedup, seconds, memory_limit, tried",
+    "origin, speedup, seconds, memory_limit, tried, chosen",
 }
 _HIT: Final = {
     "id": "text",
@@ -157,6 +157,7 @@ SHAPES: Final[dict[str, Any]] = {
         "batches": "commits",
         "seconds": "number",
         "resumed_from": "rows that earlier runs of the job had settled",
+        "indexes": [_INDEX],
     },
     "export": {"path": "text", "rows": "integer", "seconds": "number"},
     "search": {
@@ -208,7 +209,10 @@ SHAPES: Final[dict[str, Any]] = {
     },
     "translator list": [_TRANSLATOR],
     "translator drop": {"id": "text", "version": "integer"},
-    "index build": _INDEX,
+    "index build": {
+        "index": _INDEX,
+        "reason": "why nothing was built and index is null; null where one was",
+    },
     "index list": [_INDEX],
     "index drop": {"id": "text"},
     "upgrade assess": {

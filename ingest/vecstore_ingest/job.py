@@ -1,7 +1,8 @@
 """Ingest jobs: files into a collection, exactly once, whatever happens on the way.
 
 The state of a job is committed in the transaction that makes its rows visible, so a job
-killed anywhere and run again does what is left and ends with the rows of one clean run.
+killed anywhere and run again does what is left and ends with the rows of one clean run. The last
+thing to do is to build the indexes that the rows have made due.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Literal, final, get_args
 
 from vecstore import Collection
+from vecstore.catalog import IndexRecord
 from vecstore.errors import (
     EncoderError,
     IngestError,
@@ -61,7 +63,8 @@ class IngestReport:
     """What a job did in all its runs; ``seconds`` and ``resumed_from`` are of the last one.
 
     ``resumed_from`` is the number of rows that earlier, interrupted runs had settled, and
-    ``batches`` counts commits.
+    ``batches`` counts commits. ``indexes`` has those that were built at the end, with the recall
+    that they reach; ``seconds`` do not include them.
     """
 
     rows_read: int
@@ -70,6 +73,7 @@ class IngestReport:
     batches: int
     seconds: float
     resumed_from: int
+    indexes: tuple[IndexRecord, ...] = ()
 
 
 def ingest(
@@ -87,12 +91,18 @@ def ingest(
     progress: Callable[[IngestProgress], None] | None = None,
     resume: bool = True,
     guard: Guarding = "refuse",
+    index: bool = True,
+    index_progress: Callable[[str, int, int], None] | None = None,
 ) -> IngestReport:
     """Read files into a collection, in batches that are committed one by one.
 
     A job that was interrupted goes on where its last commit ended when the same call is made
     again: the same files, mapping and target. A finished job forgets where it was, so calling
     again after that reads everything again.
+
+    The job ends with the indexes that its rows have made due, as
+    :meth:`vecstore.Collection.update_indexes` builds them: small collections get none. All rows
+    are committed before; interrupted in a build, the same call builds it and reads no row again.
 
     Parameters
     ----------
@@ -129,6 +139,10 @@ def ingest(
         What to do with a batch that looks like vectors of another space: as in
         :meth:`vecstore.Collection.upsert`. No part of what the job is, so that a job that was
         refused goes on when it is run again with another guard.
+    index : bool
+        Build the indexes that are due at the end.
+    index_progress : callable, optional
+        Called with the space, rows done and rows in all, while an index is built.
 
     Returns
     -------
@@ -171,7 +185,11 @@ def ingest(
     saved = collection.checkpoint(name)
     path = None if rejects is None else str(Path(rejects).resolve())
     if saved is None:
-        state = JobState(batch_rows=batch_rows or _batch_rows(collection), rejects_path=path)
+        state = JobState(
+            batch_rows=batch_rows or _batch_rows(collection),
+            began=collection.version,
+            rejects_path=path,
+        )
     else:
         state = _resumed(JobState.from_dict(saved), path)
     feed = Feed(
@@ -193,6 +211,9 @@ def ingest(
         guard=guard,
     )
     report = _Job(files, feed, settler, progress).run()
+    if index:
+        built = collection.update_indexes(since=state.began, progress=index_progress)
+        report = replace(report, indexes=built)
     collection.clear_checkpoint(name)
     return report
 

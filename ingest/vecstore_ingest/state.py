@@ -33,6 +33,8 @@ class JobState:
         Rows of the file before this one are written or rejected, for good.
     batch_rows : int
         Chunks are the same only if cut alike, so a job keeps what it began with.
+    began : int
+        The collection's version when the job began.
     written, batches : int
         Rows and commits so far.
     rejects, rejects_path
@@ -43,6 +45,7 @@ class JobState:
     start: Position = START
     settled: int = 0
     batch_rows: int
+    began: int
     written: int = 0
     batches: int = 0
     rejects: RejectsMark = field(default_factory=RejectsMark)

@@ -221,14 +221,15 @@ def test_a_fitted_translator_is_reported_listed_and_dropped(
 
 
 def test_an_index_is_built_with_its_parameters_and_used(shop: Path, run: Any, json_of: Any) -> None:
-    built = json_of("index", "build", SHOP, "--space", "v2", "--kind", "hnsw", "--param", "m=8")
+    line = ("index", "build", SHOP, "--space", "v2", "--kind", "hnsw", "--param")
+    built = json_of(*line, "m=8")["index"]
     assert built["parameters"]["m"] == 8
     assert built["rows"] == 40
     plan = json_of("search", SHOP, "--space", "v2", "--explain")
     assert any(source["index"].startswith("hnsw") for source in plan["sources"])
     json_of("index", "drop", SHOP, built["id"], "--yes")
     assert built["id"] not in [index["id"] for index in json_of("index", "list", SHOP)]
-    refused = run("index", "build", SHOP, "--space", "v2", "--param", "nonsense=1")
+    refused = run(*line, "nonsense=1")
     assert refused.exit_code == 4
     assert "nonsense" in refused.stderr
 

@@ -1,4 +1,4 @@
-"""`vecstore index build --auto`: what is measured is said, kept and shown."""
+"""`vecstore index build`: what is decided and measured is said, kept and shown."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import pytest
 
 from vecstore.tuning import advice
 
+SHOP = "shop.vecstore"
+
 
 @pytest.fixture
 def graphs_first(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -18,28 +20,45 @@ def graphs_first(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_was_measured_is_printed_and_kept(
     shop: Path, run: Any, json_of: Any, graphs_first: None
 ) -> None:
-    line = ("index", "build", "shop.vecstore", "--space", "v1", "--auto", "--recall", "0.9")
+    line = ("index", "build", SHOP, "--space", "v1", "--auto", "--recall", "0.9")
     printed = run(*line).stdout
     assert "recall@10" in printed
     assert "as fast as exact search" in printed
-    [kept] = json_of("index", "list", "shop.vecstore")
+    [kept] = json_of("index", "list", SHOP)
     report = kept["report"]
     assert report["target"] == 0.9
     assert report["reached"]
-    assert f"recall@10 {report['recall']['mean']:.3f} [" in run("info", "shop.vecstore").stdout
-    assert f"{report['recall']['mean']:.3f}\t" in run("index", "list", "shop.vecstore").stdout
+    assert f"recall@10 {report['recall']['mean']:.3f} [" in run("info", SHOP).stdout
+    assert f"{report['recall']['mean']:.3f}\t" in run("index", "list", SHOP).stdout
 
 
-def test_queries_of_a_file_are_those_it_is_tuned_on(shop: Path, json_of: Any) -> None:
-    made = json_of(
-        "index", "build", "shop.vecstore", "--space", "v2", "--auto", "--queries", "queries.npy"
-    )
-    assert made["report"]["origin"] == "4 given queries"
+@pytest.mark.parametrize("words", [(), ("--auto",), ("--kind", "auto"), ("--memory", "2GB")])
+def test_few_vectors_get_no_index_and_are_told_why(
+    shop: Path, run: Any, json_of: Any, words: tuple[str, ...]
+) -> None:
+    before = json_of("index", "list", SHOP)
+    done = run("index", "build", SHOP, "--space", "v2", *words)
+    assert (done.exit_code, done.stderr) == (0, "")
+    why = "space v2 is searched exactly: for 40 vectors of 3 dimensions an index is no faster"
+    assert done.stdout == f"{why}; nothing was built\n"
+    assert json_of("index", "build", SHOP, "--space", "v2", *words) == {
+        "index": None,
+        "reason": why,
+    }
+    assert json_of("index", "list", SHOP) == before
+
+
+def test_queries_of_a_file_are_those_it_is_tuned_on(
+    shop: Path, json_of: Any, graphs_first: None
+) -> None:
+    made = json_of("index", "build", SHOP, "--space", "v2", "--queries", "queries.npy")
+    assert made["index"]["report"]["origin"] == "4 given queries"
 
 
 def test_an_index_built_as_it_is_has_no_report(shop: Path, run: Any, json_of: Any) -> None:
-    assert json_of("index", "build", "shop.vecstore", "--space", "v1")["report"] is None
-    assert "recall" not in run("info", "shop.vecstore").stdout
+    made = json_of("index", "build", SHOP, "--space", "v1", "--kind", "hnsw")
+    assert (made["index"]["report"], made["reason"]) == (None, None)
+    assert "recall" not in run("info", SHOP).stdout
 
 
 @pytest.mark.parametrize(
@@ -47,16 +66,17 @@ def test_an_index_built_as_it_is_has_no_report(shop: Path, run: Any, json_of: An
     [
         (("--auto", "--kind", "flat"), 2),
         (("--auto", "--memory", "much"), 2),
-        (("--memory", "2GB"), 4),
+        (("--kind", "flat", "--memory", "2GB"), 4),
+        (("--param", "m=8"), 4),
         (("--auto", "--memory", "10B"), 4),
         (("--auto", "--recall", "95"), 4),
         (("--auto", "--queries", "none.npy"), 4),
     ],
 )
 def test_wrong_targets_have_their_exit_codes(
-    shop: Path, run: Any, words: tuple[str, ...], code: int
+    shop: Path, run: Any, words: tuple[str, ...], code: int, graphs_first: None
 ) -> None:
-    assert run("index", "build", "shop.vecstore", "--space", "v1", *words).exit_code == code
+    assert run("index", "build", SHOP, "--space", "v1", *words).exit_code == code
 
 
 @pytest.mark.parametrize(
@@ -72,12 +92,24 @@ def test_sizes(text: str, size: int) -> None:
 def test_info_and_explain_say_where_an_index_would_pay(
     shop: Path, run: Any, json_of: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    [quiet] = json_of("info", "shop.vecstore")["collections"]
+    [quiet] = json_of("info", SHOP)["collections"]
     assert quiet["index_advice"] == []
     monkeypatch.setattr(advice, "BREAK_EVEN", 30)
-    [told] = json_of("info", "shop.vecstore")["collections"]
+    [told] = json_of("info", SHOP)["collections"]
     [sentence] = [line for line in told["index_advice"] if "space v2" in line]
-    assert "vecstore index build --space v2 --auto" in sentence
+    assert "vecstore index build --space v2" in sentence
     assert not [line for line in told["index_advice"] if "space v1" in line]  # it has an index
-    explained = json_of("search", "shop.vecstore", "--space", "v2", "--explain")
+    explained = json_of("search", SHOP, "--space", "v2", "--explain")
     assert explained["sources"][0]["index_speedup"] > 1
+
+
+def test_ingest_says_which_index_it_built_and_what_it_reaches(
+    shop: Path, run: Any, json_of: Any, graphs_first: None
+) -> None:
+    line = ("ingest", SHOP, "new.npy", "--ids", "rows", "--space", "v2")
+    assert "index" not in run(*line, "--no-index").stdout
+    printed = run(*line).stdout.splitlines()
+    assert printed[0].startswith("4 rows written")
+    assert printed[1].startswith("built hnsw index")
+    assert printed[2].startswith("recall@10 1.000")
+    assert json_of("ingest", SHOP, "items.parquet", "--space", "v1", "--no-index")["indexes"] == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 from collections.abc import Iterator
@@ -12,8 +13,10 @@ from typing import Any
 import pytest
 
 import vecstore
+from vecstore.tuning import advice
 from vecstore_cli import main as program
 from vecstore_cli.commands import backfill as backfill_command
+from vecstore_cli.commands import files
 
 SHOP = "shop.vecstore"
 pytestmark = pytest.mark.usefixtures("heeds_interrupts")
@@ -85,6 +88,29 @@ def test_a_backfill_that_was_interrupted_in_its_last_batch_says_so(
     said = capsys.readouterr()
     assert '"finished": true' in said.out
     assert said.err == "Interrupted; what was committed stays.\n"
+
+
+def test_an_ingest_job_interrupted_in_an_index_has_its_rows_and_goes_on_with_the_index(
+    shop: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @contextmanager
+    def interrupted() -> Iterator[Any]:
+        yield None, lambda *_: signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(advice, "BREAK_EVEN", 1)
+    line = ["ingest", SHOP, "new.npy", "--ids", "rows", "--space", "v2", "--json"]
+    with monkeypatch.context() as patched:
+        patched.setattr(files, "ingesting", interrupted)
+        assert program.main(line) == 130
+    assert capsys.readouterr().out == ""
+    assert program.main(["count", SHOP]) == 0
+    assert capsys.readouterr().out == "84\n"
+    assert program.main(line) == 0
+    done = json.loads(capsys.readouterr().out)
+    assert (done["resumed_from"], done["rows_written"]) == (4, 4)
+    [made] = done["indexes"]
+    assert (made["space"], made["rows"]) == ("v2", 44)
+    assert made["report"]["reached"]
 
 
 def test_a_process_that_is_to_ignore_interrupts_ignores_them(shop: Path) -> None:

@@ -83,6 +83,19 @@ def test_progress_is_shown_on_a_terminal_and_never_on_stdout(
     assert "items.parquet" in shown
 
 
+def test_an_index_that_a_job_ends_with_shows_its_progress(
+    shop: Path, environment: dict[str, str]
+) -> None:
+    np.save("long.npy", np.random.default_rng(0).standard_normal((1000, 2000)).astype(np.float32))
+    line = ["ingest", SHOP, "long.npy", "-c", "long", "--ids", "rows", "--space", "v1"]
+    code, out, shown = on_a_terminal([*line, "--dim", "2000", "--json"], environment)
+    assert code == 0
+    [made] = json.loads(out)["indexes"]
+    assert (made["kind"], made["rows"]) == ("hnsw", 1000)
+    assert made["report"]["recall"]["mean"] >= 0.9
+    assert "index of v1" in shown
+
+
 def test_plain_output_is_cut_and_counted_by_other_programs(shop: Path, shell: Any) -> None:
     line = f"vecstore search {SHOP} --space v1 --like p5 -k 4 | cut -f 2,3 | head -n 1"
     assert shell(line).stdout == "1\tp5\n"

@@ -160,10 +160,7 @@ def test_an_index_built_while_compaction_commits_is_not_believed_too_much(store)
     view = index_view(
         snapshot, "v2", into=None, execution="rewrite", translators=docs._latest.translators
     )
-    slow = build_index(
-        view, snapshot, kind="flat", parameters={}, progress=None,
-        translators=docs._latest.translators,
-    )  # fmt: skip
+    slow = build_index(view, snapshot, kind="flat", parameters={}, progress=None)
     ids = list(model.items)[:5]
     docs.add_vectors(ids=ids, vectors=vectors(5, 8), space="v2", on_existing="replace")
     model.add_vectors(ids, vectors(5, 8), "v2", "replace")

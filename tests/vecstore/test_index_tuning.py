@@ -77,12 +77,20 @@ def test_auto_reaches_its_target_and_says_so_in_the_catalog(place, graphs_first)
         assert recall_of(again.collection("docs"), fresh) >= 0.95
 
 
-def test_small_collections_are_scanned(store_place):
+def test_nothing_is_built_or_replaced_where_a_scan_is_as_fast(store_place, monkeypatch):
     store, docs, _ = filled(store_place)
     with store:
-        made = docs.build_index(space="v1", kind="auto")
-        assert made.kind == "flat"
-        assert made.report["recall"]["mean"] == 1.0
+        assert docs.build_index(space="v1") is None
+        kept = docs.build_index(space="v1", kind="flat")
+        assert docs.build_index(space="v1", recall=1.0, memory_limit=10) is None
+        assert docs.indexes == (kept,)
+        monkeypatch.setattr(advice, "BREAK_EVEN", 1500 * DIM + 1)
+        assert docs.build_index(space="v1") is None
+        monkeypatch.setattr(advice, "BREAK_EVEN", 1500 * DIM)
+        made = docs.build_index(space="v1")
+        assert made.report["reached"]
+        assert made.report["chosen"]
+        assert docs.indexes == (made,)
 
 
 def test_memory_limits_choose_smaller_kinds(store_place, graphs_first):
@@ -158,7 +166,8 @@ def test_hardly_any_rows_are_a_size_like_any_other(store_place, rows):
     store, docs, _ = filled(store_place, 5)
     with store:
         docs.delete(ids=[f"i{number}" for number in range(5 - rows)])
-        made = docs.build_index(space="v1", kind="auto")
+        assert docs.build_index(space="v1") is None
+        made = docs.build_index(space="v1", kind="ivf_flat", recall=0.9)
         assert made.rows == rows
         assert len(docs.search(np.ones(DIM), space="v1", k=3)) == rows
 

@@ -120,7 +120,6 @@ def _rebuild(case: Case, record: IndexRecord) -> None:
             kind=record.kind,
             parameters=record.parameters,
             progress=None,
-            translators=case.translators,
         )
     except (NotFoundError, NoRouteError, InvalidArgumentError, UnsupportedOperationError):
         _forget(case, record)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from vecstore.catalog import IndexRecord
 from vecstore.status import SpaceStatus
 
-__all__ = ["BREAK_EVEN", "expected_speedup", "index_advice", "would_speed_up"]
+__all__ = ["BREAK_EVEN", "exact_reason", "expected_speedup", "index_advice", "would_speed_up"]
 
 BREAK_EVEN = 2_000_000
 """Rows times dimensions from which a graph of recall 0.95 answers before a scan does: at 384
@@ -37,6 +37,12 @@ def would_speed_up(rows: int, dim: int) -> float | None:
     return gain if gain >= WORTH_SAYING else None
 
 
+def exact_reason(status: SpaceStatus) -> str:
+    """Return in a sentence why "auto" builds no index over a space."""
+    rows = f"{status.native:,} vectors of {status.space.dim:,} dimensions"
+    return f"space {status.space.name} is searched exactly: for {rows} an index is no faster"
+
+
 def index_advice(spaces: Mapping[str, SpaceStatus], indexes: Iterable[IndexRecord]) -> list[str]:
     """Return a sentence for each space whose own vectors are scanned and need not be."""
     indexed = {index.space for index in indexes if index.execution is None}
@@ -46,6 +52,6 @@ def index_advice(spaces: Mapping[str, SpaceStatus], indexes: Iterable[IndexRecor
         if name not in indexed and gain is not None:
             advice.append(
                 f"space {name} is searched exactly; an index would answer a query about "
-                f"{gain:.0f} times as fast: vecstore index build --space {name} --auto"
+                f"{gain:.0f} times as fast: vecstore index build --space {name}"
             )
     return advice

@@ -17,8 +17,9 @@ from vecstore.tuning.measure import Bench
 from vecstore.tuning.questions import Questions
 from vecstore_translators.evaluation import Interval
 
-__all__ = ["Target", "Tuned", "checked_target", "tuned_index"]
+__all__ = ["AUTO", "Target", "Tuned", "checked_target", "require_no_parameters", "tuned_index"]
 
+AUTO = "auto"
 DEFAULT_RECALL = 0.95
 K = 10
 
@@ -41,7 +42,8 @@ class Tuned:
     ----------
     report : dict
         JSON values: target, reached, recall (mean, low, high, confidence), k, queries, origin,
-        speedup (single, batch; over exact search), seconds, memory_limit, tried.
+        speedup (single, batch; over exact search), seconds, memory_limit, tried, and chosen
+        (whether the kind was).
     """
 
     index: Index[Any]
@@ -58,7 +60,7 @@ def checked_target(
     InvalidArgumentError
         A recall or a limit outside its domain; or an argument of tuning without tuning.
     """
-    if kind != "auto" and recall is None:
+    if kind != AUTO and recall is None:
         for name, value in (("memory_limit", memory_limit), ("queries", queries)):
             if value is not None:
                 raise InvalidArgumentError(
@@ -76,6 +78,15 @@ def checked_target(
             f"expected memory_limit to be a number of bytes >= 1, got {memory_limit!r}"
         )
     return Target(recall=float(recall), memory_limit=memory_limit)
+
+
+def require_no_parameters(parameters: Mapping[str, Any]) -> None:
+    """Refuse parameters that "auto" is to choose."""
+    if parameters:
+        raise InvalidArgumentError(
+            "kind='auto', the default, chooses the parameters; leave them out, or name a kind "
+            "(with recall= it is tuned)"
+        )
 
 
 def tuned_index(
@@ -103,7 +114,7 @@ def tuned_index(
     """
     rows = sum(block.kept for block in blocks)
     offered = _offered(kind, rows, dim, target, parameters)
-    if len(questions) < 2:  # nothing to measure: hardly any rows
+    if len(questions) < 2:  # nothing to measure: a named kind over hardly any rows
         built = get_index(offered[0].kind).build(
             blocks, dim=dim, metric=metric, parameters=offered[0].parameters, progress=progress
         )
@@ -138,6 +149,7 @@ def tuned_index(
         "seconds": seconds,
         "memory_limit": target.memory_limit,
         "tried": tried,
+        "chosen": kind == AUTO,
     }
     return Tuned(index=index, report=report)
 
@@ -150,13 +162,9 @@ def _offered(
     parameters: Mapping[str, ParameterValue],
 ) -> list[Candidate]:
     """Return what is to be tried, in order."""
-    if kind != "auto":
+    if kind != AUTO:
         return [Candidate(kind=kind, parameters=parameters, memory=0)]
-    if parameters:
-        raise InvalidArgumentError(
-            "kind='auto' chooses the parameters; leave them out, or name a kind and pass recall= "
-            "to tune it"
-        )
+    require_no_parameters(parameters)
     fitting = candidates(rows, dim, target.memory_limit)
     if fitting:
         return fitting

@@ -8,7 +8,6 @@ from typing import final
 
 from vecstore.indexes.lists import settle_lists
 from vecstore.indexes.parameters import ParameterValue
-from vecstore.tuning.advice import expected_speedup
 
 __all__ = [
     "Candidate",
@@ -47,11 +46,9 @@ def candidates(rows: int, dim: int, memory_limit: int | None) -> list[Candidate]
     """Return what fits, in the order in which it is tried.
 
     A graph is the fastest at equal recall wherever its float32 vectors fit, then lists of
-    codes; scans of codes come last, whose time grows with the rows (docs/design/0012). Below
-    the break-even a scan of the vectors themselves comes first.
+    codes; scans of codes come last, whose time grows with the rows (docs/design/0012).
     """
     numbers = rows * dim
-    flat = Candidate(kind="flat", parameters={}, memory=4 * numbers + 8 * rows)
     lists = 4 * dim * int(settle_lists({"nlist": 0, "nprobe": 0}, rows)["nlist"])
     compressed = [
         Candidate(kind="ivf_pq", parameters={}, memory=numbers // 4 + 8 * rows + lists),
@@ -62,11 +59,7 @@ def candidates(rows: int, dim: int, memory_limit: int | None) -> list[Candidate]
         Candidate(kind="binary", parameters={}, memory=max(dim, 256) * (rows // 8 + 4 * dim)),
     ]
     graph = Candidate(kind="hnsw", parameters={}, memory=4 * numbers + 290 * rows)
-    worth_it = expected_speedup(rows, dim) >= 1
-    offered = [graph, *compressed] if worth_it else [flat]
-    if not worth_it:
-        offered += [candidate for candidate in compressed if candidate.kind == "sq"]
-        offered += [candidate for candidate in compressed if candidate.kind == "binary"]
+    offered = [graph, *compressed]
     return [
         candidate
         for candidate in offered

@@ -50,7 +50,6 @@ def rebuild_indexes(
                 kind=old.kind,
                 parameters=old.parameters,
                 progress=None,
-                translators=translators,
             )
             register_index(catalog, collection_id, new)
         catalog.replace_index(collection_id, None, replaced=(old.id,))

@@ -22,6 +22,7 @@ from vecstore_cli.options import (
 )
 from vecstore_cli.output import show_json, show_one
 from vecstore_cli.progress import counting, ingesting
+from vecstore_cli.records import built_sentence, index_record
 from vecstore_ingest import FORMATS, ColumnMapping, Source
 from vecstore_ingest import export as export_collection
 from vecstore_ingest import ingest as ingest_files
@@ -87,6 +88,7 @@ __all__ = ["export", "ingest"]
     help="At vectors that look like another space's: stop at those that surely are and speak of "
     "the rest, only speak, or do not look.",
 )  # fmt: skip
+@click.option("--no-index", is_flag=True, help="Build no index at the end.")
 @click.option("--restart", is_flag=True, help="Forget where an interrupted run of this job was.")
 @json_option
 def ingest(
@@ -107,6 +109,7 @@ def ingest(
     types: tuple[tuple[str, str], ...],
     exclude: tuple[str, ...],
     mode: str,
+    no_index: bool,
     restart: bool,
     as_json: bool,
     **options: Any,
@@ -115,6 +118,10 @@ def ingest(
 
     Batches are committed one by one. A job that was interrupted goes on where it was when the same
     command is run again, and ends with exactly the rows of one clean run.
+
+    At the end, spaces that have become large enough for an index to pay get one, as `vecstore index
+    build` chooses and tunes it; one that leaves too many new rows out is built again. By then all
+    rows are committed: interrupted, the same command goes on with the index.
     """
     if dim is None and (metric is not None or model is not None):
         raise click.UsageError("--metric and --model describe a space to create; pass --dim too")
@@ -134,7 +141,7 @@ def ingest(
         rename=dict(rename),
         types=dict(types),
     )
-    with ingesting() as progress:
+    with ingesting() as (progress, index_progress):
         report = ingest_files(
             handle,
             [Source(path=path, format=format, ids=ids) for path in files],
@@ -143,16 +150,17 @@ def ingest(
             mode="upsert" if mode == "upsert" else "add_vectors",
             resume=not restart,
             progress=interruptible(progress),
+            index=not no_index,
+            index_progress=interruptible(index_progress),
             **options,
         )
+    indexes = [index_record(made) for made in report.indexes]
     record = {"collection": handle.name, "version": handle.version, **asdict(report)}
+    record["indexes"] = indexes
     resumed = f", {report.resumed_from:,} of them before" if report.resumed_from else ""
     rejected = f", {report.rows_rejected:,} rejected" if report.rows_rejected else ""
-    show_one(
-        record,
-        f"{report.rows_written:,} rows written{resumed}{rejected}, version {handle.version}",
-        as_json=as_json,
-    )
+    written = f"{report.rows_written:,} rows written{resumed}{rejected}, version {handle.version}"
+    show_one(record, "\n".join([written, *map(built_sentence, indexes)]), as_json=as_json)
 
 
 @click.command(

@@ -10,6 +10,8 @@ import click
 
 from vecstore import Store
 from vecstore.indexes.registry import index_kinds
+from vecstore.tuning.advice import exact_reason
+from vecstore.tuning.auto import AUTO
 from vecstore_cli.options import (
     PAIR,
     SIZE,
@@ -24,11 +26,9 @@ from vecstore_cli.options import (
 from vecstore_cli.output import show_one, show_rows
 from vecstore_cli.progress import counting
 from vecstore_cli.queries import vectors_from_file
-from vecstore_cli.records import index_record, index_summary
+from vecstore_cli.records import built_sentence, index_record
 
 __all__ = ["index"]
-
-_DEFAULT = click.core.ParameterSource.DEFAULT
 
 
 @click.group()
@@ -39,8 +39,8 @@ def index() -> None:
 @index.command(
     epilog=examples(
         "vecstore index build shop.vecstore --space v1",
+        "vecstore index build shop.vecstore --space v1 --kind hnsw --param m=16",
         "vecstore index build shop.vecstore --space v1 --into v2 --kind flat --execution fold",
-        "vecstore index build shop.vecstore --space v1 --param m=16",
         "vecstore index build shop.vecstore --space v1 --auto --recall 0.95 --memory 2GB",
         "vecstore index build shop.vecstore --space v2 --auto --queries queries.npy",
     )
@@ -48,15 +48,18 @@ def index() -> None:
 @opens_store()
 @collection_option
 @click.option("--space", required=True, metavar="SPACE", help="Whose vectors are indexed.")
-@click.option("--kind", type=click.Choice(index_kinds()), default="hnsw", show_default=True)
-@click.option("--auto", is_flag=True, help="Choose kind and parameters, and measure the recall.")
+@click.option(
+    "--kind", type=click.Choice([AUTO, *index_kinds()]), default=AUTO, show_default=True,
+    help="auto chooses kind and parameters, and builds nothing where exact search is as fast.",
+)  # fmt: skip
+@click.option("--auto", is_flag=True, help="The same as --kind auto, in so many words.")
 @click.option(
     "--recall", type=float, metavar="SHARE",
-    help="Recall at 10 to reach: 0.95 with --auto; without it, tunes the kind.",
+    help="Recall at 10 to reach: 0.95 for auto. With another kind: tune it to that.",
 )  # fmt: skip
 @click.option(
     "--memory", "memory_limit", type=SIZE, metavar="SIZE",
-    help="With --auto: what the index may take, such as 500MB or 2GB.",
+    help="For auto: what the index may take, such as 500MB or 2GB.",
 )  # fmt: skip
 @click.option(
     "--queries", "queries_file", metavar="FILE",
@@ -85,27 +88,30 @@ def build(
 ) -> None:
     """Build an index, in place of the one over the same vectors.
 
-    Searches go on meanwhile. With --auto (or --recall) it is tuned on the queries that will
-    come, and says what it reaches against exact search.
+    By default where it pays: with few vectors, exact search is as fast, nothing is built, and
+    that is said (exit code 0). Beyond, kind and parameters are chosen and tuned on the queries
+    that will come, and what is reached against exact search is measured. A kind that is named
+    is built at any size, and tuned with --recall only. Searches go on meanwhile.
     """
     handle = collection_of(store, collection)
-    if auto and click.get_current_context().get_parameter_source("kind") is not _DEFAULT:
+    if auto and kind != AUTO:
         raise click.UsageError("--auto chooses the kind; leave --kind out")
     if queries_file is not None:
         options["queries"] = vectors_from_file(queries_file).vectors
     with counting("index") as progress:
         made = handle.build_index(
             space=space,
-            kind="auto" if auto else kind,
+            kind=kind,
             parameters={key: _value(text) for key, text in parameters},
             progress=progress,
             **options,
         )
-    record = index_record(made)
-    sentence = f"built {made.kind} index {made.id} over {made.rows:,} vectors of space {space}"
-    if record["report"]:
-        sentence += f"\n{index_summary(record)}"
-    show_one(record, sentence, as_json=as_json)
+    if made is None:
+        why = exact_reason(handle.spaces[space])
+        show_one({"index": None, "reason": why}, f"{why}; nothing was built", as_json=as_json)
+    else:
+        record = index_record(made)
+        show_one({"index": record, "reason": None}, built_sentence(record), as_json=as_json)
 
 
 @index.command("list", epilog=examples("vecstore index list shop.vecstore"))
