@@ -14,6 +14,7 @@ import pytest
 
 import vecstore
 from vecstore.tuning import advice
+from vecstore.upgrade.backfill_job import BackfillProgress
 from vecstore_cli import main as program
 from vecstore_cli.commands import backfill as backfill_command
 from vecstore_cli.commands import files
@@ -80,7 +81,11 @@ def test_a_backfill_that_was_interrupted_in_its_last_batch_says_so(
 ) -> None:
     @contextmanager
     def interrupted() -> Iterator[Any]:
-        yield lambda state: state.done == state.total and signal.raise_signal(signal.SIGINT)
+        def tell(state: BackfillProgress) -> None:
+            if state.done == state.total:
+                signal.raise_signal(signal.SIGINT)
+
+        yield tell
 
     monkeypatch.setattr(backfill_command, "backfilling", interrupted)
     encoder = ["--encoder", "vectors:v2.parquet?model=new-model"]
