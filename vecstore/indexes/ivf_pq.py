@@ -19,8 +19,7 @@ from vecstore.indexes.lists import (
     LIST_SPECS,
     REFINE_SPEC,
     SEED,
-    first_nprobe,
-    scan_limit,
+    scan_beats_lists,
     search_lists,
     settle_lists,
     trained_quantizer,
@@ -123,8 +122,12 @@ class IvfPqIndex(Index[FaissBody]):
         inner = "IndexIVFPQFastScan" if fast else "IndexIVFPQ"
         return FaissBody.open(source, payload_bytes, plan, inner=inner)
 
-    def _scan_limit(self, n_queries: int, settings: Mapping[str, ParameterValue]) -> int:
-        return scan_limit(first_nprobe(settings, filtered=True), n_queries=n_queries)
+    def _scan_pays(
+        self, n_queries: int, k: int, eligible: int, settings: Mapping[str, ParameterValue]
+    ) -> bool:
+        return super()._scan_pays(n_queries, k, eligible, settings) or (
+            eligible < len(self) and scan_beats_lists(eligible, settings, n_queries=n_queries)
+        )
 
     def _search(
         self,

@@ -28,7 +28,7 @@ __all__ = [
     "REFINE_SPEC",
     "TRAINING_ROWS",
     "first_nprobe",
-    "scan_limit",
+    "scan_beats_lists",
     "search_lists",
     "settle_lists",
     "trained_quantizer",
@@ -236,13 +236,16 @@ def widened_nprobe(
     return min(nlist, widened(nprobe, eligible=eligible, total=total))
 
 
-def scan_limit(nprobe: int, *, n_queries: int) -> int:
-    """Return the number of rows whose scan takes as long as looking at some coded lists.
+def scan_beats_lists(
+    eligible: int, settings: Mapping[str, ParameterValue], *, n_queries: int
+) -> bool:
+    """Return whether all rows that a filter leaves are ranked sooner than coded lists are read.
 
     To prepare a list takes as long as to score sixteen rows exactly; by matrix products, in a
     batch, eight times as many (measured: 100,000 x 384).
     """
-    return _ROWS_PER_PREPARATION * nprobe * (1 if n_queries < BATCH else 8)
+    rows_per_list = _ROWS_PER_PREPARATION * (1 if n_queries < BATCH else 8)
+    return eligible <= rows_per_list * first_nprobe(settings, filtered=True)
 
 
 def _plain(faiss: Any, nprobe: int, chosen: Any) -> Any:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from vecstore.hits import Provenance
 from vecstore.indexes.base import Index
 from vecstore.indexes.blocks import gather_rows
-from vecstore.indexes.exact import Block, exact_search
+from vecstore.indexes.exact import Block, checked_queries, exact_search
 from vecstore.indexes.originals import Originals
 from vecstore.rows import RowSet
 from vecstore.search.plan import Plan, Source
@@ -145,17 +145,23 @@ class OpenSource:
     ) -> NDArray[np.float32]:
         """Map queries of the ranking space into the space of the documents."""
         assert translator is not None
-        mapped = translator.translate(queries)
+        mapped = checked_queries(translator.translate(queries), None)
         return unit_rows(mapped) if self.view.target.normalised else mapped
 
     def nearest(self, queries: NDArray[np.float32], k: int, allowed: RowSet | None) -> Found:
-        """Search the view: indexed rows by the index, the others exactly."""
+        """Search the view: indexed rows by the index, the others exactly.
+
+        Parameters
+        ----------
+        queries : ndarray of shape (nq, d), float32, C-contiguous
+            Finite.
+        """
         if self.index is None:
             return self._scan(self.blocks, queries, k, allowed)
         indexed = self.indexed if allowed is None else self.indexed & allowed
         # A mask that excludes nothing would only slow the index down.
         mask = indexed if len(indexed) < len(self.index) else None
-        found = self.index.search(queries, k, allowed=mask, originals=self.originals)
+        found = self.index.nearest(queries, k, allowed=mask, originals=self.originals)
         if not self.unindexed:
             return found
         rest = Answer.of_source(1, *self._scan(self.unindexed, queries, k, allowed))
@@ -285,5 +291,5 @@ def transposed(
         pulled = np.linalg.lstsq(affine.weight.T, (queries - affine.bias).T, rcond=None)[0].T
     else:
         pulled = queries @ affine.weight.T
-    pulled = np.ascontiguousarray(pulled, dtype=np.float32)
+    pulled = checked_queries(pulled, None)
     return unit_rows(pulled) if view.target.normalised else pulled

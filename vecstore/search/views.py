@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from vecstore.catalog import FileRecord, SpaceRecord
 from vecstore.errors import CorruptFileError, StorageError, UnsupportedOperationError
+from vecstore.indexes.exact import checked_queries
 from vecstore.segment_cache import SegmentCache
 from vecstore.snapshot import LiveVectors
 from vecstore.spaces import KernelMetric, Space
@@ -83,7 +84,7 @@ class View:
         """Bring queries of the target space to the form this view is searched with."""
         if self.form != "fold":
             return queries
-        return folded_queries(self._affine, queries, self.target)
+        return checked_queries(folded_queries(self._affine, queries, self.target), self.dim)
 
     def vectors(self, live: LiveVectors, cache: SegmentCache, directory: str) -> NDArray[Any]:
         """Return the vectors of a file in this form, row-aligned with the file.
