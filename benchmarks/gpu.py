@@ -6,17 +6,22 @@ has CAGRA, and searched on the CPU. The table names the device each was searched
 sees no GPU, that is the CPU. Builds are timed; all but CAGRA's are the CPU's. Ground truth is
 float32 with TensorFloat-32 off. GB/s are bytes of rows read once for each batch, TFLOP/s 2 n d for
 each query; their shares are of a device copy and of a half-precision matrix product measured in the
-same run, so they say how far a card is used, whatever card it is. Prints a table and, of a GPU,
-writes benchmarks/results/gpu.json.
+same run, so they say how far a card is used, whatever card it is. A second table times the maps of
+translators, host to host as a rewrite of a corpus runs them, against the same maps on the CPU.
+Prints the tables and, of a GPU, writes benchmarks/results/gpu.json after every line, so that a run
+that is stopped keeps what it measured; --keep adds to the lines that are there, of the same card.
 
     python benchmarks/gpu.py --rows 1000000 10000000 --dim 768 --device cuda
+    python benchmarks/gpu.py --rows 10000000 --kinds gpu_flat flat --keep
     python benchmarks/gpu.py --rows 5000 --dim 32 --device cpu --seconds 0.1  # that it runs
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
+import os
 import platform
 import sys
 import time
@@ -32,11 +37,13 @@ from rich.console import Console
 from rich.table import Table
 
 from vecstore.gpu.device import resolve_device
+from vecstore.gpu.translate import translate_on
 from vecstore.indexes.blocks import Block
 from vecstore.indexes.faiss_gpu import find_gpu
 from vecstore.indexes.faiss_library import load_faiss
 from vecstore.indexes.originals import Originals
 from vecstore.indexes.registry import get_index
+from vecstore_translators import get_family
 
 RESULTS = Path(__file__).parent / "results" / "gpu.json"
 BATCHES = (1, 32, 1024)
@@ -45,18 +52,19 @@ KINDS = ("gpu_flat", "flat", "ivf_flat", "ivf_pq", "hnsw")
 # Of product codes of 8 bits, the numbers of parts that FAISS searches on a GPU.
 PARTS = (1, 2, 3, 4, 8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 96)
 
-Search = Callable[[NDArray[np.float32]], NDArray[np.int64]]
+# Rows that a translator maps, and pairs that it is fitted on.
+TRANSLATED = 262_144
+PAIRS = 5_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Way:
-    """A way to search: where it runs, what it reads of each row if it scans, and its build."""
+    """A way to search: where it runs, and the bytes of a component if it scans them all."""
 
-    kind: str
+    name: str
     place: str
     scanned_bytes: int | None
-    build_seconds: float
-    search: Search
+    settings: dict[str, Any]
 
 
 def main() -> None:
@@ -67,29 +75,81 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
     parser.add_argument("--seconds", type=float, default=2.0, help="for each timing")
+    parser.add_argument("--keep", action="store_true", help="add to the earlier results")
     parser.add_argument("--data", help="accepted like every benchmark's; this one makes its data")
     arguments = parser.parse_args()
     device = resolve_device(arguments.device)
-    ceilings = measured_ceilings(device, arguments.seconds)
-    print(f"{name_of(device)}: {ceilings}", file=sys.stderr)
-    found = []
+    results = Results(name_of(device), measured_ceilings(device, arguments.seconds))
+    if arguments.keep:
+        results.take_up()
+    print(f"{results.card}: {results.ceilings}", file=sys.stderr)
     for rows in arguments.rows:
+        began = time.perf_counter()
         vectors, queries = clustered(rows, arguments.dim, device)
-        truth = exact_ids(vectors, queries[: max(BATCHES)], device)
-        for way in ways(vectors, device, arguments.kinds):
-            for row in measured(way, vectors.shape, queries, truth, arguments.seconds, ceilings):
-                found.append(row)
-                print(row, file=sys.stderr)
-    report(found, name_of(device), ceilings)
-    if device != "cpu":  # a run on the CPU shows that this runs, and nothing of a GPU
-        measures = {"card": name_of(device), "ceilings": ceilings, "measured": found}
-        RESULTS.parent.mkdir(exist_ok=True)
-        RESULTS.write_text(json.dumps(measures, indent=2) + "\n")
+        truth = exact_ids(vectors, queries, device)
+        print(f"{rows:,} rows made in {time.perf_counter() - began:.0f} s", file=sys.stderr)
+        for kind in arguments.kinds:
+            for row in searched(kind, vectors, queries, truth, device, arguments.seconds):
+                results.add("searches", shared_out(row, results.ceilings))
+            release(device)
+    if device != "cpu":
+        for row in translated(arguments.dim, device, arguments.seconds):
+            results.add("translations", row)
+    results.report()
+
+
+class Results:
+    """What was measured on one card."""
+
+    def __init__(self, card: str, ceilings: dict[str, float]) -> None:
+        self.card = card
+        self.ceilings = ceilings
+        self.found: dict[str, list[dict[str, Any]]] = {"searches": [], "translations": []}
+
+    def take_up(self) -> None:
+        """Take up an earlier run's lines, if they are of this card."""
+        earlier = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+        if earlier.get("card") == self.card:
+            self.found.update({name: earlier.get(name, []) for name in self.found})
+
+    def add(self, table: str, row: dict[str, Any]) -> None:
+        """Take in a line in place of an earlier one of the same things, and write the file."""
+        print(row, file=sys.stderr, flush=True)
+        same = [name for name in ("rows", "kind", "batch", "map") if name in row]
+        kept = [old for old in self.found[table] if any(old[n] != row[n] for n in same)]
+        self.found[table] = [*kept, row]
+        if self.card != processor():  # a run on the CPU shows that this runs, and nothing of a GPU
+            measures = {"card": self.card, "ceilings": self.ceilings, "versions": versions()}
+            RESULTS.parent.mkdir(exist_ok=True)
+            RESULTS.write_text(json.dumps(measures | self.found, indent=2) + "\n")
+
+    def report(self) -> None:
+        """Print the tables."""
+        ceilings = ", ".join(f"{k} {v:,.0f}" for k, v in self.ceilings.items())
+        for name, rows in self.found.items():
+            if not rows:
+                continue
+            table = Table(title=f"{name}: {self.card}: {ceilings}")
+            for column in rows[0]:
+                table.add_column(column, justify="right")
+            for row in rows:
+                table.add_row(*(_text(value) for value in row.values()))
+            Console(width=150).print(table)
+
+
+def versions() -> dict[str, str]:
+    """Return what the searches run on."""
+    return {"torch": torch.__version__, "faiss": str(load_faiss().__version__)}
+
+
+def processor() -> str:
+    """Return the processor's name."""
+    return platform.processor() or "CPU"
 
 
 def name_of(device: str) -> str:
     """Return the card's name, or the processor's."""
-    return torch.cuda.get_device_name(device) if device != "cpu" else platform.processor() or "CPU"
+    return torch.cuda.get_device_name(device) if device != "cpu" else processor()
 
 
 def rate(work: Callable[[], object], device: str, seconds: float) -> float:
@@ -108,6 +168,13 @@ def wait(device: str) -> None:
     """Wait until the device has done what it was asked."""
     if device != "cpu":
         torch.cuda.synchronize(device)
+
+
+def release(device: str) -> None:
+    """Give back what PyTorch keeps of a device's memory, so that FAISS can have it."""
+    gc.collect()
+    if device != "cpu":
+        torch.cuda.empty_cache()
 
 
 def measured_ceilings(device: str, seconds: float) -> dict[str, float]:
@@ -159,91 +226,100 @@ def exact_ids(
     return found.cpu().numpy()
 
 
-def ways(vectors: NDArray[np.float32], device: str, kinds: tuple[str, ...]) -> Iterator[Way]:
-    """Build one kind after another, and let go of each before the next."""
+def searched(
+    kind: str,
+    vectors: NDArray[np.float32],
+    queries: NDArray[np.float32],
+    truth: NDArray[np.int64],
+    device: str,
+    seconds: float,
+) -> Iterator[dict[str, Any]]:
+    """Build a kind and search it in batches of every size."""
     rows, dim = vectors.shape
     block = Block(row_ids=np.arange(rows), vectors=vectors)
     originals = Originals([block])
+    parameters: dict[str, Any] = {"device": device}
+    if kind == "ivf_pq":
+        parts = max(m for m in PARTS if not dim % m and m <= max(1, dim // 4))
+        parameters |= {"nbits": 8, "m": parts}
+    began = time.perf_counter()
+    index = get_index(kind).build([block], dim=dim, metric="ip", parameters=parameters)
+    took = time.perf_counter() - began
+    for way in variants(kind, device):
+        for batch in BATCHES:
+            asked = queries[:batch]
+
+            def search(asked: NDArray[np.float32] = asked, way: Way = way) -> NDArray[np.int64]:
+                return index.search(asked, K, parameters=way.settings, originals=originals)[1]
+
+            per_second = rate(search, way.place, seconds)
+            shares = [
+                len(set(found) & set(true)) / K
+                for found, true in zip(search(), truth[:batch], strict=True)
+            ]
+            yield {
+                "rows": rows,
+                "dim": dim,
+                "kind": way.name,
+                "on": way.place,
+                "build s": took,
+                "batch": batch,
+                "queries/s": batch * per_second,
+                "recall": float(np.mean(shares)),
+                "scanned bytes": way.scanned_bytes,
+            }
+
+
+def variants(kind: str, device: str) -> Iterator[Way]:
+    """Yield the ways in which a kind is searched."""
     gpu = find_gpu(device)
     place = "cpu" if gpu is None else device
-    parts = max(m for m in PARTS if not dim % m and m <= max(1, dim // 4))
-    builds: dict[str, tuple[dict[str, Any], str, int | None]] = {
-        "gpu_flat": ({"device": device}, device, None),
-        "flat": ({"device": device}, place, 4),
-        "ivf_flat": ({"device": device}, place, None),
-        "ivf_pq": ({"device": device, "nbits": 8, "m": parts}, place, None),
-        "hnsw": ({"device": device}, "cpu", None),
+    if kind == "gpu_flat":
+        for precision, width in (("float16", 2), ("float32", 4)):
+            name = f"gpu_flat {precision}"
+            yield Way(name, device, width, {"device": device, "precision": precision})
+    elif kind == "hnsw":
+        by_cagra = gpu is not None and hasattr(load_faiss(), "GpuIndexCagra")
+        yield Way("hnsw by CAGRA" if by_cagra else "hnsw", "cpu", None, {})
+    else:
+        yield Way(kind, place, 4 if kind == "flat" else None, {"device": device})
+
+
+def shared_out(row: dict[str, Any], ceilings: dict[str, float]) -> dict[str, Any]:
+    """Say of a scan what it reads and computes, in all and as shares of the card's ceilings."""
+    width = row.pop("scanned bytes")
+    gigabytes = teraflops = None
+    if width is not None:
+        numbers = row["rows"] * row["dim"]
+        gigabytes = numbers * width * row["queries/s"] / row["batch"] / 1e9
+        teraflops = 2 * numbers * row["queries/s"] / 1e12
+    return row | {
+        "GB/s": gigabytes,
+        "of copy": gigabytes and gigabytes / ceilings["copy GB/s"],
+        "TFLOP/s": teraflops,
+        "of matmul": teraflops and teraflops / ceilings["matmul TFLOP/s"],
     }
-    for kind in kinds:
-        parameters, where, size = builds[kind]
-        began = time.perf_counter()
-        index = get_index(kind).build([block], dim=dim, metric="ip", parameters=parameters)
-        took = time.perf_counter() - began
-        name = kind
-        if kind == "hnsw" and gpu is not None and hasattr(load_faiss(), "GpuIndexCagra"):
-            name = "hnsw by CAGRA"
-        variants: list[tuple[str, int | None, dict[str, Any]]] = [(name, size, {})]
-        if kind == "gpu_flat":
-            variants = [
-                (f"gpu_flat {precision}", width, {"precision": precision})
-                for precision, width in (("float16", 2), ("float32", 4))
-            ]
-        for name, width, chosen in variants:
-            yield Way(
-                kind=name,
-                place=where,
-                scanned_bytes=width,
-                build_seconds=took,
-                search=lambda asked, index=index, chosen=chosen: index.search(
-                    asked, K, parameters=chosen, originals=originals
-                )[1],
-            )
 
 
-def measured(
-    way: Way,
-    shape: tuple[int, int],
-    queries: NDArray[np.float32],
-    truth: NDArray[np.int64],
-    seconds: float,
-    ceilings: dict[str, float],
-) -> Iterator[dict[str, Any]]:
-    """Search in batches of every size."""
-    rows, dim = shape
-    for batch in BATCHES:
-        asked = queries[:batch]
-        per_second = rate(lambda: way.search(asked), way.place, seconds)  # noqa: B023
-        shares = [
-            len(set(found) & set(true)) / K
-            for found, true in zip(way.search(asked), truth[:batch], strict=True)
-        ]
-        gigabytes = teraflops = None
-        if way.scanned_bytes is not None:
-            gigabytes = rows * dim * way.scanned_bytes * per_second / 1e9
-            teraflops = 2 * rows * dim * batch * per_second / 1e12
+def translated(dim: int, device: str, seconds: float) -> Iterator[dict[str, Any]]:
+    """Map rows by translators of every kind that runs on a device, there and on the CPU."""
+    rng = np.random.default_rng(0)
+    old = rng.standard_normal((TRANSLATED, dim), dtype=np.float32)
+    new = np.tanh(old @ rng.standard_normal((dim, dim), dtype=np.float32) / np.sqrt(dim))
+    for family in ("ridge", "kernel", "mlp"):
+        pairs = slice(0, PAIRS)
+        fit = get_family(family)().fit(old[pairs], new[pairs])
+        there = rate(lambda: translate_on(fit, old, device), device, seconds)  # noqa: B023
+        here = rate(lambda: fit.translate(old), "cpu", seconds)  # noqa: B023
+        off = np.abs(translate_on(fit, old, device) - fit.translate(old)).max()
         yield {
-            "rows": rows,
-            "kind": way.kind,
-            "on": way.place,
-            "build s": way.build_seconds,
-            "batch": batch,
-            "queries/s": batch * per_second,
-            "recall": float(np.mean(shares)),
-            "GB/s": gigabytes,
-            "of copy": gigabytes and gigabytes / ceilings["copy GB/s"],
-            "TFLOP/s": teraflops,
-            "of matmul": teraflops and teraflops / ceilings["matmul TFLOP/s"],
+            "map": family,
+            "dim": dim,
+            "rows/s": TRANSLATED * there,
+            "over the CPU's": there / here,
+            "cores": os.cpu_count(),
+            "largest difference": float(off),
         }
-
-
-def report(found: list[dict[str, Any]], card: str, ceilings: dict[str, float]) -> None:
-    """Print the table."""
-    table = Table(title=f"{card}: {', '.join(f'{k} {v:,.0f}' for k, v in ceilings.items())}")
-    for column in found[0]:
-        table.add_column(column, justify="right")
-    for row in found:
-        table.add_row(*(_text(value) for value in row.values()))
-    Console(width=150).print(table)
 
 
 def _text(value: Any) -> str:

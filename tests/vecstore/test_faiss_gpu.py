@@ -302,7 +302,8 @@ def test_flat_is_exact_whatever_the_order_of_a_gpu_s_sums(monkeypatch, metric, n
     wanted, ids = exact_search(queries, [data], 10, metric=metric)
     assert stage.searches[0] == 64
     assert len(stage.searches) == (1 if near == 1.0 else 2), "asked for more where it was not sure"
-    np.testing.assert_allclose(scores, wanted, rtol=1e-5, atol=1e-4 * near)
+    # Scores near zero are sums of products ten times their size: processors differ by that.
+    np.testing.assert_allclose(scores, wanted, rtol=1e-5, atol=max(1e-4 * near, 4e-6))
     if near == 1.0:
         np.testing.assert_array_equal(found, ids)
 

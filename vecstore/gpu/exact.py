@@ -34,6 +34,8 @@ _TILE_BYTES = {"cpu": 2**25, "cuda": 2**29}
 _QUERIES = 1024
 # Below this share of rows that pass a mask, they are gathered instead of the others masked.
 _SELECTIVE = 0.25
+# Scores whose maximum stands for them while the best are selected.
+_GROUP = 64
 
 Answer = tuple[NDArray[np.float32], NDArray[np.int64]]
 
@@ -79,9 +81,11 @@ class DeviceRows:
         self._device = torch.device(device)
         self._tile = _TILE_BYTES[self._device.type]
         self._ids = torch.as_tensor(row_ids.copy(), device=self._device)
-        # The largest component in [1, 2): float16 keeps all its bits from 2^-14 to 2^16.
-        largest = max((float(np.abs(part).max()) for part in _parts(vectors, 2**16)), default=1.0)
-        self.scale = 2.0 ** np.floor(np.log2(largest)) if largest > 0 else 1.0
+        self.scale = 1.0
+        if precision != "float32":
+            # The largest component in [1, 2): float16 keeps all its bits from 2^-14 to 2^16.
+            largest = max((float(np.abs(p).max()) for p in _parts(vectors, 2**16)), default=1.0)
+            self.scale = 2.0 ** np.floor(np.log2(largest)) if largest > 0 else 1.0
         self._rows = torch.empty(
             vectors.shape, dtype=getattr(torch, precision), device=self._device
         )
@@ -93,7 +97,7 @@ class DeviceRows:
             full = torch.from_numpy(np.array(part, dtype=np.float32)).to(self._device)
             short = (full / self.scale).to(self._rows.dtype)
             self._rows[start : start + len(part)] = short
-            if self._full is not None:
+            if self._full is not None and self._full is not self._rows:
                 self._full[start : start + len(part)] = full
             squares = (full * full).sum(dim=1)
             self._squares[start : start + len(part)] = squares
@@ -113,6 +117,8 @@ class DeviceRows:
         """
         if self._device.type != "cuda":
             return None
+        if self._rows.dtype == self._torch.float32:
+            return self._rows
         free, _ = self._torch.cuda.mem_get_info(self._device)
         if 2 * vectors.size * 4 > free:
             return None
@@ -193,12 +199,13 @@ class DeviceRows:
             chosen: Any = part if places is None else places[part]
             with full_precision(torch):
                 scores = self._product(short, self._rows[chosen])
-            scores *= lengths * self.scale
             if self._metric == "l2":
-                scores = scores.mul_(2).sub_(self._squares[chosen])
+                scores.mul_(2 * self.scale * lengths).sub_(self._squares[chosen])
             if mask is not None:
                 scores.masked_fill_(~mask[part], -torch.inf)
-            scores, order = scores.topk(min(width, scores.shape[1]), dim=1)
+            scores, order = self._largest(scores, width)
+            if self._metric == "ip":  # what does not change the order is spared all other scores
+                scores = scores * (self.scale * lengths)
             order = order + start if places is None else chosen[order]
             best, order_ = torch.cat([best, scores], dim=1).topk(
                 min(width, best.shape[1] + scores.shape[1]), dim=1
@@ -223,6 +230,26 @@ class DeviceRows:
         if self._device.type == "cpu":
             return queries.to(torch.float32) @ rows.to(torch.float32).T
         return torch.mm(queries, rows.T, out_dtype=torch.float32)
+
+    def _largest(self, scores: Any, width: int) -> tuple[Any, Any]:
+        """Return the ``width`` largest of each row, (nq, width), and where they stand.
+
+        The largest scores stand in the groups of the largest maxima, as many groups as scores are
+        wanted: one pass for the maxima, and the selection proper reads a fraction of the scores.
+        """
+        nq, n = scores.shape
+        groups = n // _GROUP
+        if groups <= 2 * width:
+            return scores.topk(min(width, n), dim=1)  # type: ignore[no-any-return]
+        arange, whole = self._torch.arange, groups * _GROUP
+        peaks = scores[:, :whole].view(nq, groups, _GROUP).amax(dim=2)
+        chosen = peaks.topk(width, dim=1, sorted=False).indices
+        inside = arange(_GROUP, device=self._device)
+        places = (chosen[:, :, None] * _GROUP + inside).flatten(1)
+        rest = arange(whole, n, device=self._device).expand(nq, -1)
+        places = self._torch.cat([places, rest], dim=1)
+        largest, order = scores.gather(1, places).topk(width, dim=1)
+        return largest, places.gather(1, order)
 
     def _rescored(
         self, queries: NDArray[np.float32], on_device: Any, positions: Any
