@@ -83,6 +83,9 @@ def main() -> None:
     if arguments.keep:
         results.take_up()
     print(f"{results.card}: {results.ceilings}", file=sys.stderr)
+    if device != "cpu":
+        for row in translated(arguments.dim, device, arguments.seconds):
+            results.add("translations", row)
     for rows in arguments.rows:
         began = time.perf_counter()
         vectors, queries = clustered(rows, arguments.dim, device)
@@ -92,9 +95,6 @@ def main() -> None:
             for row in searched(kind, vectors, queries, truth, device, arguments.seconds):
                 results.add("searches", shared_out(row, results.ceilings))
             release(device)
-    if device != "cpu":
-        for row in translated(arguments.dim, device, arguments.seconds):
-            results.add("translations", row)
     results.report()
 
 
