@@ -308,7 +308,7 @@ def translated(dim: int, device: str, seconds: float) -> Iterator[dict[str, Any]
     new = np.tanh(old @ rng.standard_normal((dim, dim), dtype=np.float32) / np.sqrt(dim))
     for family in ("ridge", "kernel", "mlp"):
         pairs = slice(0, PAIRS)
-        fit = get_family(family)().fit(old[pairs], new[pairs])
+        fit = get_family(family).fit(old[pairs], new[pairs])
         there = rate(lambda: translate_on(fit, old, device), device, seconds)  # noqa: B023
         here = rate(lambda: fit.translate(old), "cpu", seconds)  # noqa: B023
         off = np.abs(translate_on(fit, old, device) - fit.translate(old)).max()

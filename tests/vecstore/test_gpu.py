@@ -85,12 +85,14 @@ def test_equal_rows_come_by_ascending_id(device, precision):
 
 @pytest.mark.parametrize("share", [0.0, 0.003, 0.2, 0.6, 1.0])
 @pytest.mark.parametrize("metric", ["ip", "l2"])
-def test_masks_of_any_size_leave_exactly_their_rows(device, metric, share):
+# The best of 20,011 rows are sought among groups of them, and a rest that fills none.
+@pytest.mark.parametrize("n", [1500, 20_011])
+def test_masks_of_any_size_leave_exactly_their_rows(device, metric, share, n):
     rng = np.random.default_rng(3)
-    vectors = rng.standard_normal((1500, 12)).astype(np.float32)
+    vectors = rng.standard_normal((n, 12)).astype(np.float32)
     queries = rng.standard_normal((70, 12)).astype(np.float32)
     row_ids, rows = rows_on(device, vectors, metric, "float16")
-    allowed = RowSet.of(rng.choice(row_ids, int(share * 1500), replace=False))
+    allowed = RowSet.of(rng.choice(row_ids, int(share * n), replace=False))
     scores, found = rows.search(queries, 9, allowed)
     wanted, ids = oracle(queries, vectors, row_ids, 9, metric, allowed)
     there = np.isfinite(wanted)

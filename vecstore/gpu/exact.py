@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from vecstore.gpu.device import full_precision, load_torch
 from vecstore.indexes.blocks import Block, BlockMetric
 from vecstore.indexes.exact import exact_search
-from vecstore.indexes.topk import merge_top_k
 from vecstore.rows import RowSet
 
 __all__ = ["DeviceRows", "Precision"]
@@ -30,7 +29,7 @@ _SPARE = 54
 # Beyond this width a plain float32 scan of the whole is the cheaper way to certainty.
 _WIDEST = 4096
 # Scores in flight at a time, and the rows gathered for rescoring.
-_TILE_BYTES = {"cpu": 2**25, "cuda": 2**29}
+_TILE_BYTES = {"cpu": 2**25, "cuda": 2**30}
 _QUERIES = 1024
 # Below this share of rows that pass a mask, they are gathered instead of the others masked.
 _SELECTIVE = 0.25
@@ -157,9 +156,10 @@ class DeviceRows:
                 asked = self._torch.from_numpy(queries[left]).to(self._device)
                 positions, bound = self._candidates(asked, width, mask, places)
                 values = self._rescored(queries[left], asked, positions)
-                best, ids = merge_top_k(values, self._block.row_ids[positions.cpu().numpy()], k)
+                best, ids = self._ranked(values, positions, k)
                 certain = (bound < best[:, -1]) if width < eligible else np.ones(len(left), bool)
-                scores[left[certain]], row_ids[left[certain]] = best[certain], ids[certain]
+                sure, filled = left[certain], best.shape[1]
+                scores[sure, :filled], row_ids[sure, :filled] = best[certain], ids[certain]
                 left = left[~certain]
                 width = min(eligible, 4 * width)
         return scores, row_ids
@@ -190,8 +190,8 @@ class DeviceRows:
         lengths = queries.abs().amax(dim=1, keepdim=True).clamp_min(1e-30)
         unit = queries / lengths
         short = unit.to(self._rows.dtype)
-        best = torch.empty((len(queries), 0), device=self._device)
-        found = torch.empty((len(queries), 0), dtype=torch.int64, device=self._device)
+        best: Any = None
+        found: Any = None
         n, dim = len(self) if places is None else len(places), queries.shape[1]
         step = max(256, self._tile // (4 * len(queries)))
         for start in range(0, n, step):
@@ -207,10 +207,12 @@ class DeviceRows:
             if self._metric == "ip":  # what does not change the order is spared all other scores
                 scores = scores * (self.scale * lengths)
             order = order + start if places is None else chosen[order]
-            best, order_ = torch.cat([best, scores], dim=1).topk(
-                min(width, best.shape[1] + scores.shape[1]), dim=1
-            )
-            found = torch.cat([found, order], dim=1).gather(1, order_)
+            if best is None:
+                best, found = scores, order
+                continue
+            scores, order = torch.cat([best, scores], dim=1), torch.cat([found, order], dim=1)
+            best, kept = scores.topk(min(width, scores.shape[1]), dim=1)
+            found = order.gather(1, kept)
         lost = (unit - short.to(torch.float32)).norm(dim=1) * lengths[:, 0]
         norms = queries.norm(dim=1)
         # What rounding took on either side, and sums of d products in whatever order.
@@ -242,26 +244,35 @@ class DeviceRows:
         if groups <= 2 * width:
             return scores.topk(min(width, n), dim=1)  # type: ignore[no-any-return]
         arange, whole = self._torch.arange, groups * _GROUP
-        peaks = scores[:, :whole].view(nq, groups, _GROUP).amax(dim=2)
+        # A group's members lie apart, so that neighbouring threads read neighbouring scores.
+        peaks = scores[:, :whole].view(nq, _GROUP, groups).amax(dim=1)
         chosen = peaks.topk(width, dim=1, sorted=False).indices
-        inside = arange(_GROUP, device=self._device)
-        places = (chosen[:, :, None] * _GROUP + inside).flatten(1)
-        rest = arange(whole, n, device=self._device).expand(nq, -1)
-        places = self._torch.cat([places, rest], dim=1)
+        members = arange(0, whole, groups, device=self._device)
+        places = (chosen[:, :, None] + members).flatten(1)
+        if whole < n:
+            rest = arange(whole, n, device=self._device).expand(nq, -1)
+            places = self._torch.cat([places, rest], dim=1)
         largest, order = scores.gather(1, places).topk(width, dim=1)
         return largest, places.gather(1, order)
 
-    def _rescored(
-        self, queries: NDArray[np.float32], on_device: Any, positions: Any
-    ) -> NDArray[np.float32]:
-        """Return the float32 scores of each query's candidates."""
+    def _ranked(
+        self, values: Any, positions: Any, k: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Return the k best candidates, equal scores by ascending row id."""
+        ids, order = self._ids[positions].sort(dim=1)
+        values, ranked = values.gather(1, order).sort(dim=1, descending=True, stable=True)
+        ids = ids.gather(1, ranked[:, :k])
+        return values[:, :k].cpu().numpy(), ids.cpu().numpy()
+
+    def _rescored(self, queries: NDArray[np.float32], on_device: Any, positions: Any) -> Any:
+        """Return the float32 scores of each query's candidates, on the device."""
         dim, width = queries.shape[1], positions.shape[1]
         step = max(1, self._tile // (4 * width * max(dim, 1)))
         parts = [slice(start, start + step) for start in range(0, len(queries), step)]
         if self._full is not None:
-            kept = [self._scores(on_device[part], self._full[positions[part]]) for part in parts]
-            scores: NDArray[np.float32] = self._torch.cat(kept).cpu().numpy()
-            return scores
+            return self._torch.cat(
+                [self._scores(on_device[part], self._full[positions[part]]) for part in parts]
+            )
         where = positions.cpu().numpy()
         scores = np.empty(where.shape, np.float32)
         for part in parts:
@@ -271,7 +282,7 @@ class DeviceRows:
             else:
                 rows = rows - queries[part, None, :]
                 scores[part] = -np.einsum("qwd,qwd->qw", rows, rows)
-        return scores
+        return self._torch.from_numpy(scores).to(self._device)
 
     def _scores(self, queries: Any, rows: Any) -> Any:
         """Score rows of shape (nq, w, d), one list for each query."""
