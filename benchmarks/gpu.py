@@ -114,7 +114,7 @@ class Results:
 
     def add(self, table: str, row: dict[str, Any]) -> None:
         """Take in a line in place of an earlier one of the same things, and write the file."""
-        print(row, file=sys.stderr, flush=True)
+        print(time.strftime("%X"), row, file=sys.stderr, flush=True)
         same = [name for name in ("rows", "kind", "batch", "map") if name in row]
         kept = [old for old in self.found[table] if any(old[n] != row[n] for n in same)]
         self.found[table] = [*kept, row]

@@ -9,6 +9,7 @@ is known: where it could, the query is asked again for more.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, final
 
 import numpy as np
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from vecstore.gpu.device import full_precision, load_torch
 from vecstore.indexes.blocks import Block, BlockMetric
 from vecstore.indexes.exact import exact_search
+from vecstore.indexes.topk import merge_top_k
 from vecstore.rows import RowSet
 
 __all__ = ["DeviceRows", "Precision"]
@@ -35,8 +37,34 @@ _QUERIES = 1024
 _SELECTIVE = 0.25
 # Scores whose maximum stands for them while the best are selected.
 _GROUP = 64
+# Queries for which the host is done with a small step before a device has begun it.
+_FEW = 32
 
 Answer = tuple[NDArray[np.float32], NDArray[np.int64]]
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Asked:
+    """Queries on their way over a device's rows.
+
+    Attributes
+    ----------
+    host : ndarray of shape (nq, d), float32
+    exact, short : tensors of shape (nq, d)
+        On the device: as they came, and scaled and rounded as the rows are.
+    scale : tensor of shape (nq, 1), float32
+        What scores of ``short`` are multiplied by.
+    error : ndarray of shape (nq,), float32
+        How much more a row's score can be than it is found to be; under "l2", less the square of
+        the query.
+    """
+
+    host: NDArray[np.float32]
+    exact: Any
+    short: Any
+    scale: Any
+    error: NDArray[np.float32]
 
 
 @final
@@ -153,10 +181,9 @@ class DeviceRows:
                 if width < eligible and width > max(_WIDEST, 2 * k):
                     scores[left], row_ids[left] = self._scan_host(queries[left], k, allowed)
                     break
-                asked = self._torch.from_numpy(queries[left]).to(self._device)
+                asked = self._asked(queries[left])
                 positions, bound = self._candidates(asked, width, mask, places)
-                values = self._rescored(queries[left], asked, positions)
-                best, ids = self._ranked(values, positions, k)
+                best, ids = self._ranked(asked, positions, k)
                 certain = (bound < best[:, -1]) if width < eligible else np.ones(len(left), bool)
                 sure, filled = left[certain], best.shape[1]
                 scores[sure, :filled], row_ids[sure, :filled] = best[certain], ids[certain]
@@ -181,48 +208,66 @@ class DeviceRows:
             return len(places), None, places
         return len(places), mask, None
 
+    def _asked(self, queries: NDArray[np.float32]) -> _Asked:
+        """Round queries as the rows are rounded, and bound what that takes from their scores.
+
+        A few queries are done on the host: for them the device would wait longer for each step
+        than it works.
+        """
+        torch = self._torch
+        place = self._device if len(queries) > _FEW else torch.device("cpu")
+        exact = torch.from_numpy(queries).to(place)
+        # A query's own scale: its length does not change what is near.
+        lengths = exact.abs().amax(dim=1, keepdim=True).clamp_min(1e-30)
+        unit = exact / lengths
+        short = unit.to(self._rows.dtype)
+        lost = (unit - short.to(torch.float32)).norm(dim=1) * lengths[:, 0]
+        norms = exact.norm(dim=1)
+        # What rounding took on either side, and sums of d products in whatever order.
+        error = norms * self.rounding + lost * (self.longest + self.rounding)
+        error = error + queries.shape[1] * 2.0**-23 * norms * self.longest
+        if self._metric == "l2":
+            sums = queries.shape[1] * 2.0**-23 * (self.longest + norms) ** 2
+            error = 2 * error - norms**2 + sums
+        return _Asked(
+            host=queries,
+            exact=exact.to(self._device),
+            short=short.to(self._device),
+            scale=lengths.to(self._device) * self.scale,
+            error=error.cpu().numpy(),
+        )
+
     def _candidates(
-        self, queries: Any, width: int, mask: Any | None, places: Any | None
+        self, asked: _Asked, width: int, mask: Any | None, places: Any | None
     ) -> tuple[Any, NDArray[np.float32]]:
         """Return positions, (nq, width), and an upper bound of the score of every other row."""
         torch = self._torch
-        # A query's own scale: its length does not change what is near.
-        lengths = queries.abs().amax(dim=1, keepdim=True).clamp_min(1e-30)
-        unit = queries / lengths
-        short = unit.to(self._rows.dtype)
         best: Any = None
         found: Any = None
-        n, dim = len(self) if places is None else len(places), queries.shape[1]
-        step = max(256, self._tile // (4 * len(queries)))
+        n, nq = len(self) if places is None else len(places), len(asked.host)
+        step = max(256, self._tile // (4 * nq))
         for start in range(0, n, step):
             part = slice(start, min(start + step, n))
             chosen: Any = part if places is None else places[part]
             with full_precision(torch):
-                scores = self._product(short, self._rows[chosen])
+                scores = self._product(asked.short, self._rows[chosen])
             if self._metric == "l2":
-                scores.mul_(2 * self.scale * lengths).sub_(self._squares[chosen])
+                scores.mul_(2 * asked.scale).sub_(self._squares[chosen])
             if mask is not None:
                 scores.masked_fill_(~mask[part], -torch.inf)
             scores, order = self._largest(scores, width)
-            if self._metric == "ip":  # what does not change the order is spared all other scores
-                scores = scores * (self.scale * lengths)
-            order = order + start if places is None else chosen[order]
+            if places is not None:
+                order = chosen[order]
+            elif start:
+                order = order + start
             if best is None:
                 best, found = scores, order
                 continue
             scores, order = torch.cat([best, scores], dim=1), torch.cat([found, order], dim=1)
             best, kept = scores.topk(min(width, scores.shape[1]), dim=1)
             found = order.gather(1, kept)
-        lost = (unit - short.to(torch.float32)).norm(dim=1) * lengths[:, 0]
-        norms = queries.norm(dim=1)
-        # What rounding took on either side, and sums of d products in whatever order.
-        error = norms * self.rounding + lost * (self.longest + self.rounding)
-        error = error + dim * 2.0**-23 * norms * self.longest
-        bound = best[:, -1] + error
-        if self._metric == "l2":
-            sums = dim * 2.0**-23 * (self.longest + norms) ** 2
-            bound = bound + error - norms**2 + sums
-        return found, bound.cpu().numpy()
+        last = best[:, -1:] if self._metric == "l2" else best[:, -1:] * asked.scale
+        return found, last[:, 0].cpu().numpy() + asked.error
 
     def _product(self, queries: Any, rows: Any) -> Any:
         """Multiply with float32 sums; tensor cores do that for halves, a CPU has to widen."""
@@ -256,31 +301,34 @@ class DeviceRows:
         return largest, places.gather(1, order)
 
     def _ranked(
-        self, values: Any, positions: Any, k: int
+        self, asked: _Asked, positions: Any, k: int
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Return the k best candidates, equal scores by ascending row id."""
+        """Rank candidates by their float32 scores, equal ones by ascending row id."""
+        values = self._rescored(asked, positions)
+        if len(asked.host) <= _FEW:
+            ids = self._block.row_ids[positions.cpu().numpy()]
+            return merge_top_k(values.cpu().numpy(), ids, min(k, ids.shape[1]))
         ids, order = self._ids[positions].sort(dim=1)
         values, ranked = values.gather(1, order).sort(dim=1, descending=True, stable=True)
         ids = ids.gather(1, ranked[:, :k])
         return values[:, :k].cpu().numpy(), ids.cpu().numpy()
 
-    def _rescored(self, queries: NDArray[np.float32], on_device: Any, positions: Any) -> Any:
+    def _rescored(self, asked: _Asked, positions: Any) -> Any:
         """Return the float32 scores of each query's candidates, on the device."""
-        dim, width = queries.shape[1], positions.shape[1]
+        dim, width = asked.host.shape[1], positions.shape[1]
         step = max(1, self._tile // (4 * width * max(dim, 1)))
-        parts = [slice(start, start + step) for start in range(0, len(queries), step)]
+        parts = [slice(start, start + step) for start in range(0, len(positions), step)]
         if self._full is not None:
-            return self._torch.cat(
-                [self._scores(on_device[part], self._full[positions[part]]) for part in parts]
-            )
+            kept = [self._scores(asked.exact[p], self._full[positions[p]]) for p in parts]
+            return kept[0] if len(kept) == 1 else self._torch.cat(kept)
         where = positions.cpu().numpy()
         scores = np.empty(where.shape, np.float32)
         for part in parts:
             rows = self._block.vectors[where[part]]
             if self._metric == "ip":
-                scores[part] = np.matmul(rows, queries[part, :, None])[..., 0]
+                scores[part] = np.matmul(rows, asked.host[part, :, None])[..., 0]
             else:
-                rows = rows - queries[part, None, :]
+                rows = rows - asked.host[part, None, :]
                 scores[part] = -np.einsum("qwd,qwd->qw", rows, rows)
         return self._torch.from_numpy(scores).to(self._device)
 

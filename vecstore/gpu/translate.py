@@ -17,7 +17,10 @@ from vecstore_translators.mlp import MlpTranslator
 
 __all__ = ["translate", "translate_on"]
 
-_BLOCK_ROWS = 65_536
+# Small enough for a processor's cache to help the copies, large enough for the device.
+_BLOCK_ROWS = 8_192
+# Blocks under way: one is filled, one computed, one emptied.
+_LANES = 3
 
 Map = Callable[[Any], Any]
 
@@ -59,13 +62,70 @@ def translate_on(
         return translator.translate(vectors)
     result = np.empty((len(vectors), translator.target_dim), dtype=np.float32)
     with full_precision(torch), torch.no_grad():
-        for start in range(0, len(vectors), _BLOCK_ROWS):
-            part = slice(start, start + _BLOCK_ROWS)
-            block = torch.from_numpy(np.array(vectors[part], dtype=np.float32)).to(place)
-            if not bool(torch.isfinite(block).all()):
-                return translator.translate(vectors)  # which says what is wrong, and where
-            result[part] = mapped(block).cpu().numpy()
-    return result
+        finite = _through(mapped, vectors, result, place)
+    # Only now, for asking after every block would keep the device waiting.
+    return result if finite else translator.translate(vectors)  # which says what is wrong, where
+
+
+def _through(
+    mapped: Map, vectors: NDArray[np.float32], result: NDArray[np.float32], place: Any
+) -> bool:
+    """Map block after block into ``result``, and say whether all vectors were finite.
+
+    The host's copies go through a few pinned buffers that are used again: the device reads those
+    by itself while the host fills the next, and no memory is fetched from the system for a block.
+    """
+    torch = load_torch()
+    rows = min(_BLOCK_ROWS, max(1, len(vectors)))
+    lanes = [
+        _Lane(torch, (rows, vectors.shape[1]), (rows, result.shape[1]), place)
+        for _ in range(_LANES)
+    ]
+    finite = torch.ones((), dtype=torch.bool, device=place)
+    for number, start in enumerate(range(0, len(vectors), rows)):
+        lane = lanes[number % _LANES]
+        lane.settle()
+        block = lane.send(vectors[start : start + rows])
+        finite &= torch.isfinite(block).all()
+        lane.fetch(mapped(block), result[start : start + rows])
+    for lane in lanes:
+        lane.settle()
+    return bool(finite)
+
+
+class _Lane:
+    """A pinned buffer for each way, and the block that is under way in them."""
+
+    def __init__(self, torch: Any, there: tuple[int, int], back: tuple[int, int], place: Any):
+        pinned = place.type == "cuda"
+        self._torch = torch
+        self._place = place
+        self._there = torch.empty(there, dtype=torch.float32, pin_memory=pinned)
+        self._back = torch.empty(back, dtype=torch.float32, pin_memory=pinned)
+        self._done = torch.cuda.Event() if pinned else None
+        self._target: NDArray[np.float32] | None = None
+
+    def send(self, vectors: NDArray[np.float32]) -> Any:
+        """Copy a block to the device."""
+        buffer = self._there[: len(vectors)]
+        np.copyto(buffer.numpy(), vectors)
+        return buffer.to(self._place, non_blocking=True)
+
+    def fetch(self, block: Any, target: NDArray[np.float32]) -> None:
+        """Have a block copied back, to lie in ``target`` once it is settled."""
+        self._back[: len(block)].copy_(block, non_blocking=True)
+        self._target = target
+        if self._done is not None:
+            self._done.record()
+
+    def settle(self) -> None:
+        """Wait for the block that is under way, and put it where it belongs."""
+        if self._target is None:
+            return
+        if self._done is not None:
+            self._done.synchronize()
+        np.copyto(self._target, self._back[: len(self._target)].numpy())
+        self._target = None
 
 
 def _map(translator: Translator, place: Any) -> Map | None:
