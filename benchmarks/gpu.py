@@ -12,7 +12,7 @@ Prints the tables and, of a GPU, writes benchmarks/results/gpu.json after every 
 that is stopped keeps what it measured; --keep adds to the lines that are there, of the same card.
 
     python benchmarks/gpu.py --rows 1000000 10000000 --dim 768 --device cuda
-    python benchmarks/gpu.py --rows 10000000 --kinds gpu_flat flat --keep
+    python benchmarks/gpu.py --rows 10000000 --kinds maps gpu_flat --keep
     python benchmarks/gpu.py --rows 5000 --dim 32 --device cpu --seconds 0.1  # that it runs
 """
 
@@ -48,12 +48,12 @@ from vecstore_translators import get_family
 RESULTS = Path(__file__).parent / "results" / "gpu.json"
 BATCHES = (1, 32, 1024)
 K = 10
-KINDS = ("gpu_flat", "flat", "ivf_flat", "ivf_pq", "hnsw")
+KINDS = ("maps", "gpu_flat", "flat", "ivf_flat", "ivf_pq", "hnsw")
 # Of product codes of 8 bits, the numbers of parts that FAISS searches on a GPU.
 PARTS = (1, 2, 3, 4, 8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 96)
 
 # Rows that a translator maps, and pairs that it is fitted on.
-TRANSLATED = 262_144
+TRANSLATED = {"cpu": 8_192, "cuda": 262_144}
 PAIRS = 5_000
 
 
@@ -83,7 +83,9 @@ def main() -> None:
     if arguments.keep:
         results.take_up()
     print(f"{results.card}: {results.ceilings}", file=sys.stderr)
-    if device != "cpu":
+    kinds = [kind for kind in KINDS if kind in arguments.kinds]
+    if "maps" in kinds:
+        kinds.remove("maps")
         for row in translated(arguments.dim, device, arguments.seconds):
             results.add("translations", row)
     for rows in arguments.rows:
@@ -91,7 +93,7 @@ def main() -> None:
         vectors, queries = clustered(rows, arguments.dim, device)
         truth = exact_ids(vectors, queries, device)
         print(f"{rows:,} rows made in {time.perf_counter() - began:.0f} s", file=sys.stderr)
-        for kind in arguments.kinds:
+        for kind in kinds:
             for row in searched(kind, vectors, queries, truth, device, arguments.seconds):
                 results.add("searches", shared_out(row, results.ceilings))
             release(device)
@@ -304,7 +306,8 @@ def shared_out(row: dict[str, Any], ceilings: dict[str, float]) -> dict[str, Any
 def translated(dim: int, device: str, seconds: float) -> Iterator[dict[str, Any]]:
     """Map rows by translators of every kind that runs on a device, there and on the CPU."""
     rng = np.random.default_rng(0)
-    old = rng.standard_normal((TRANSLATED, dim), dtype=np.float32)
+    n = TRANSLATED[device.partition(":")[0]]
+    old = rng.standard_normal((n, dim), dtype=np.float32)
     new = np.tanh(old @ rng.standard_normal((dim, dim), dtype=np.float32) / np.sqrt(dim))
     for family in ("ridge", "kernel", "mlp"):
         pairs = slice(0, PAIRS)
@@ -315,7 +318,7 @@ def translated(dim: int, device: str, seconds: float) -> Iterator[dict[str, Any]
         yield {
             "map": family,
             "dim": dim,
-            "rows/s": TRANSLATED * there,
+            "rows/s": n * there,
             "over the CPU's": there / here,
             "cores": os.cpu_count(),
             "largest difference": float(off),
