@@ -38,7 +38,7 @@ _SELECTIVE = 0.25
 # Scores whose maximum stands for them while the best are selected.
 _GROUP = 64
 # Queries for which the host is done with a small step before a device has begun it.
-_FEW = 32
+_FEW = 4
 
 Answer = tuple[NDArray[np.float32], NDArray[np.int64]]
 
