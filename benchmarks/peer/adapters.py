@@ -31,7 +31,7 @@ class Peer(ABC):
 
     @abstractmethod
     def ingest(self, start: int, vectors: Any, buckets: Any) -> None:
-        """Take rows; they are on disk when this returns, where the peer is ``durable``."""
+        """Take rows; they are in its files when this returns, where the peer is ``durable``."""
 
     @abstractmethod
     def build(self, tuning: Any) -> None:
