@@ -344,7 +344,7 @@ def test_where_this_run_has_cagra_its_graphs_find_the_nearest():
         found = index.search(queries, 10)[1]
         shares = [len(set(a) & set(b)) / 10 for a, b in zip(found, wanted, strict=True)]
         assert np.mean(shares) >= 0.95
-        assert type(index._body.graph.core) is load_faiss().IndexHNSWFlat
+        assert type(index._body.graph.core) is load_faiss().IndexHNSWSQ
 
 
 def test_masked_blocks_are_linked_by_the_rows_they_keep(monkeypatch):

@@ -63,6 +63,57 @@ def test_originals_of_many_disjoint_files_agree_with_one():
     assert np.array_equal(many.scores(queries, asked, "l2"), one.scores(queries, asked, "l2"))
 
 
+def _whole(ids):
+    return [(ids, None)]
+
+
+def _files(ids):
+    return [(part, None) for part in reversed(np.array_split(ids, 11))]
+
+
+def _replaced(ids):
+    keep = np.random.default_rng(5).random(len(ids)) < 0.5
+    return [(ids, keep), (ids, ~keep)]
+
+
+@pytest.mark.parametrize("metric", ["ip", "l2"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+@pytest.mark.parametrize("gaps", [False, True])
+@pytest.mark.parametrize("parts", [_whole, _files, _replaced])
+def test_the_best_of_one_query_s_candidates_are_those_it_has_in_a_batch(parts, gaps, dtype, metric):
+    ids = np.arange(300) * 2 + 1 + (np.arange(300) // 60) * 5 if gaps else np.arange(300) + 50
+    vectors = rows(300).astype(dtype)
+    originals = Originals([
+        Block(row_ids=part, vectors=vectors[np.isin(ids, part)], keep=keep, unit_norm=True)
+        for part, keep in parts(ids)
+    ])  # fmt: skip
+    queries = rows(6, seed=8)
+    strangers = [-1, 0, int(ids[0]) - 1, int(ids[-1]) + 1, 10**9, *([2, 4] if gaps else [])]
+    for k in (1, 10, 30, 35):
+        asked = np.stack([np.random.default_rng(i).choice(ids, 30, False) for i in range(6)])
+        for place, stranger in enumerate([None, *strangers]):
+            if stranger is not None:
+                asked[:, place] = stranger
+            scores, found = originals.best(queries, asked.copy(), k, metric)
+            for row in range(6):
+                one = slice(row, row + 1)
+                alone = originals.best(queries[one], asked[one].copy(), k, metric)
+                assert np.array_equal(alone[1], found[one])
+                np.testing.assert_allclose(alone[0], scores[one], rtol=1e-5, atol=1e-6)
+            assert set(found.ravel().tolist()) <= {-1, *ids.tolist()}
+            assert ((found >= 0).sum(axis=1) == min(k, 30 - place)).all()
+
+
+def test_candidates_of_files_of_two_dtypes_are_scored():
+    vectors = rows(40)
+    originals = Originals([
+        Block(row_ids=np.arange(20), vectors=vectors[:20]),
+        Block(row_ids=np.arange(20, 40), vectors=vectors[20:].astype(np.float16)),
+    ])  # fmt: skip
+    scores, found = originals.best(vectors[:1], np.arange(40)[None], 40, "ip")
+    np.testing.assert_allclose(scores[0], vectors[found[0]] @ vectors[0], atol=1e-3)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
 @pytest.mark.parametrize("n", [1, 3, 20])
 def test_rank_all_of_many_files_agrees_with_one(n, dtype):

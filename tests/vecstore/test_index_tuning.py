@@ -260,7 +260,10 @@ def test_the_lists_of_a_graph_are_tuned_under_a_filter():
     def recall(nprobe):
         parameters = {"filtered": "lists", "filter_nprobe": nprobe}
         allowed = RowSet.of_mask(mask)
-        scores, _ = tuned.search(queries, 10, allowed=allowed, parameters=parameters)
+        originals = Originals([block])
+        scores, _ = tuned.search(
+            queries, 10, allowed=allowed, parameters=parameters, originals=originals
+        )
         return (scores >= worst - 1e-5).mean()
 
     assert index.parameters["filter_nprobe"] == 0

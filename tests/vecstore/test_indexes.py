@@ -20,6 +20,7 @@ from vecstore.indexes.blocks import Block
 from vecstore.indexes.exact import exact_search
 from vecstore.indexes.files import measure, read_header, seal
 from vecstore.indexes.hnsw import HnswIndex, filtered_costs, widened_ef
+from vecstore.indexes.originals import Originals
 from vecstore.indexes.parameters import ParameterSpec
 from vecstore.indexes.registry import get_index, index_kinds, read_index
 from vecstore.rows import RowSet
@@ -110,8 +111,9 @@ def test_hnsw_ef_search_is_a_default_that_a_search_overrides():
     block = Block(row_ids=np.arange(3000), vectors=vectors)
     index = HnswIndex.build([block], dim=48, metric="l2", parameters={"ef_search": 1, "m": 4})
     queries = rng.standard_normal((100, 48)).astype(np.float32)
-    low, _ = index.search(queries, 5)
-    high, _ = index.search(queries, 5, parameters={"ef_search": 1000})
+    originals = Originals([block])
+    low, _ = index.search(queries, 5, originals=originals)
+    high, _ = index.search(queries, 5, parameters={"ef_search": 1000}, originals=originals)
     assert (high >= low - 1e-4).all()
     assert high.mean() > low.mean() + 0.1
     assert index.parameters["ef_search"] == 1
@@ -124,10 +126,11 @@ def _small_graph(**parameters):
     return block, HnswIndex.build([block], dim=16, metric="l2", parameters=parameters)
 
 
-@pytest.mark.parametrize("share", [0.02, 0.2, 0.6])
-@pytest.mark.parametrize("n_queries", [1, 60])
-def test_every_way_to_a_filtered_answer_of_hnsw_agrees_with_the_scan(share, n_queries):
-    block, index = _small_graph(filter_lists="always")
+@pytest.mark.parametrize("codec", ["fp16", "fp32"])
+@pytest.mark.parametrize("share", [0.02, 0.55, 0.8])
+@pytest.mark.parametrize("n_queries", [5, 60])
+def test_every_way_to_a_filtered_answer_of_hnsw_agrees_with_the_scan(share, n_queries, codec):
+    block, index = _small_graph(filter_lists="always", codec=codec)
     rng = np.random.default_rng(5)
     allowed = RowSet.of(rng.choice(block.row_ids, int(share * 4000), replace=False))
     queries = rng.standard_normal((n_queries, 16)).astype(np.float32)
@@ -137,10 +140,11 @@ def test_every_way_to_a_filtered_answer_of_hnsw_agrees_with_the_scan(share, n_qu
     copy = HnswIndex.from_bytes(index.to_bytes())
     for way in ("scan", "lists", "graph", "auto"):
         asked = {"filtered": way, "filter_nprobe": 4096}
-        scores, row_ids = index.search(queries, 10, allowed=allowed, parameters=asked)
+        options = {"allowed": allowed, "parameters": asked, "originals": Originals([block])}
+        scores, row_ids = index.search(queries, 10, **options)
         assert allowed.contains(row_ids).all()
         assert (scores >= truth[0][:, [-1]] - 1e-4).mean() >= (1 if way == "scan" else 0.95)
-        again = copy.search(queries, 10, allowed=allowed, parameters=asked)
+        again = copy.search(queries, 10, **options)
         assert np.array_equal(again[1], row_ids)
 
 
@@ -175,17 +179,22 @@ def test_hnsw_over_files_out_of_order_ranks_by_the_right_vectors():
     index = HnswIndex.build(blocks, dim=16, metric="l2", parameters={"filter_lists": "always"})
     allowed = RowSet.of(ids[::2])
     scores, found = index.search(
-        vectors[:300:2], 1, allowed=allowed, parameters={"filtered": "lists"}
+        vectors[:300:2],
+        1,
+        allowed=allowed,
+        parameters={"filtered": "lists"},
+        originals=Originals(blocks),
     )
     assert np.array_equal(found[:, 0], ids[:300:2])
     np.testing.assert_allclose(scores, 0, atol=1e-4)
 
 
 def test_hnsw_without_lists_scans_where_they_are_asked_for():
-    _, index = _small_graph(filter_lists="never")
-    allowed = RowSet.of(np.arange(70_000, 72_000))
+    block, index = _small_graph(filter_lists="never")
+    allowed = RowSet.of(np.arange(70_000, 72_500))
+    options = {"allowed": allowed, "originals": Originals([block])}
     found = [
-        index.search(np.ones((2, 16)), 5, allowed=allowed, parameters={"filtered": way})[1]
+        index.search(np.ones((2, 16)), 5, parameters={"filtered": way}, **options)[1]
         for way in ("lists", "scan")
     ]
     assert np.array_equal(*found)

@@ -133,18 +133,18 @@ class Index(StoredIndex[BodyT]):
             empty = (len(queries), k)
             return np.full(empty, -np.inf, np.float32), np.full(empty, MISSING, np.int64)
         places = min(k, eligible)
-        if originals is None:
-            return merge_top_k(*self._search(queries, places, allowed, eligible, settings), k)
-        if self._scan_pays(len(queries), places, eligible, settings):
-            chosen = self._members if allowed is None else allowed
-            return merge_top_k(*originals.rank_all(queries, k, chosen, self.metric), k)
-        if self.exact_scores:
-            return merge_top_k(*self._search(queries, places, allowed, eligible, settings), k)
-        depth = self._depth(places, eligible, settings)
-        _, row_ids = self._search(queries, depth, allowed, eligible, settings)
-        scores = originals.scores(queries, row_ids, self.metric)
-        row_ids[np.isneginf(scores)] = MISSING
-        return merge_top_k(scores, row_ids, k)
+        if eligible < total:
+            settings = self._decided(len(queries), places, eligible, settings)
+        depth = 0
+        if originals is not None:
+            if self._scan_pays(len(queries), places, eligible, settings):
+                chosen = self._members if allowed is None else allowed
+                return merge_top_k(*originals.rank_all(queries, k, chosen, self.metric), k)
+            depth = self._depth(places, eligible, settings)
+        found = self._search(queries, depth or places, allowed, eligible, settings)
+        if originals is not None and depth:
+            return originals.best(queries, found[1], k, self.metric)
+        return merge_top_k(*found, k)
 
     @final
     def tuned(self, parameters: Mapping[str, ParameterValue]) -> Self:
@@ -175,6 +175,12 @@ class Index(StoredIndex[BodyT]):
         """The covered ids as a set, to count those that a filter leaves."""
         return RowSet.of(self._body.row_ids)
 
+    def _decided(
+        self, n_queries: int, k: int, eligible: int, settings: Mapping[str, ParameterValue]
+    ) -> Mapping[str, ParameterValue]:
+        """Return the settings of a filtered search with what depends on it decided."""
+        return settings
+
     def _scan_pays(
         self, n_queries: int, k: int, eligible: int, settings: Mapping[str, ParameterValue]
     ) -> bool:
@@ -185,10 +191,12 @@ class Index(StoredIndex[BodyT]):
         """
         if eligible < len(self) and eligible <= FEW_ROWS:
             return True
-        return not self.exact_scores and eligible <= SCORE_ALL * self._depth(k, eligible, settings)
+        return eligible <= SCORE_ALL * self._depth(k, eligible, settings)
 
     def _depth(self, k: int, eligible: int, settings: Mapping[str, ParameterValue]) -> int:
-        """Return the number of candidates to rank by their own vectors."""
+        """Return how many candidates to rank by their own vectors; 0 if their scores are exact."""
+        if self.exact_scores:
+            return 0
         depth = widened(k * int(settings["refine_factor"]), eligible=eligible, total=len(self))
         return min(depth, eligible)
 

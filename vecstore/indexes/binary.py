@@ -80,7 +80,7 @@ class BinaryIndex(Index[FaissBody]):
 
     @classmethod
     def _open(cls, source: Path | bytes, payload_bytes: int, plan: IndexPlan) -> FaissBody:
-        return FaissBody.open(source, payload_bytes, plan, inner="IndexLSH")
+        return FaissBody.open(source, payload_bytes, plan, inner=("IndexLSH",))
 
     def _search(
         self,

@@ -22,14 +22,23 @@ __all__ = [
     "BlockMetric",
     "Tile",
     "block_dim",
+    "fits_float16",
     "gather_positions",
     "gather_rows",
     "sample_rows",
     "tiles",
+    "widen",
 ]
 
 BlockMetric = Literal["ip", "l2"]
 """What a kernel computes. Cosine is ``ip`` over unit vectors."""
+
+# What rounding to float16 may change, as a share of a row's length and of the rows' spread; it is
+# 2^-12 or so of numbers in float16's range, and up to 2^-25 of those below it.
+_HALF_ERROR = 2.0**-9
+_HALF_UNDERFLOW = 2.0**-25
+_HALF_SAMPLE = 4096
+_HALF_BYTES = 2**22
 
 # Moves an exponent from float16's bias (15) to float32's (127).
 _HALF_TO_SINGLE = np.float32(2.0**112)
@@ -253,6 +262,26 @@ def sample_rows(blocks: Sequence[Block], count: int, dim: int, *, seed: int) -> 
     return np.concatenate(parts)
 
 
+def fits_float16(blocks: Sequence[Block], dim: int) -> bool:
+    """Return whether float16 holds the kept rows well enough to tell them apart.
+
+    It does not where a number overflows, where a row is so short that its numbers underflow, or
+    where the rows lie so far from the origin that rounding drowns the differences between them.
+    """
+    shortest = dim * (_HALF_UNDERFLOW / _HALF_ERROR) ** 2
+    single = [block for block in blocks if block.vectors.dtype == np.float32]
+    for tile in tiles(single, gather_bytes=_HALF_BYTES, map_rows=2048, map_masked=False):
+        if max(tile.vectors.max(), -tile.vectors.min()) > np.finfo(np.float16).max:
+            return False
+        squares = np.einsum("ij,ij->i", tile.vectors, tile.vectors)
+        if ((squares > 0) & (squares < shortest)).any():
+            return False
+    rows = sample_rows(blocks, _HALF_SAMPLE, dim, seed=0).astype(np.float64)
+    lost = np.square(rows.astype(np.float16) - rows).sum()
+    spread = np.square(rows - rows.mean(axis=0)).sum() if len(rows) else 0
+    return bool(lost == 0 or lost <= _HALF_ERROR**2 * spread)
+
+
 def _mapped(block: Block, keep: NDArray[np.bool_] | None, rows: int | None) -> Iterator[Tile]:
     """Yield a float32 block's own memory, in slices of at most ``rows``."""
     step = len(block) if rows is None else rows
@@ -273,19 +302,23 @@ def _gather(block: Block, rows: slice | NDArray[np.int64], target: NDArray[np.fl
         else:  # positions are valid by construction; "clip" only avoids take's own buffer
             np.take(block.vectors, rows, axis=0, out=target, mode="clip")
         return
-    _widen(block.vectors[rows], target)
-    if block.unit_norm:
-        norms = np.sqrt(np.einsum("ij,ij->i", target, target))
-        target /= np.where(norms > 0, norms, 1)[:, None]
+    widen(block.vectors[rows], unit_norm=block.unit_norm, target=target)
 
 
-def _widen(halves: NDArray[np.float16], target: NDArray[np.float32]) -> None:
-    """Widen finite float16 to float32: shift the fields, then correct the exponent's bias.
+def widen(
+    halves: NDArray[np.float16], *, unit_norm: bool, target: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
+    """Widen rows of finite float16 to float32: shift the fields, then correct the exponent's bias.
 
     Exact for every finite value, and over four times as fast as numpy's cast, which goes
-    number by number.
+    number by number. Rows of unit length are scaled back to it.
     """
+    target = np.empty(halves.shape, np.float32) if target is None else target
     bits = target.view(np.int32)
     np.left_shift(halves.view(np.int16), 13, out=bits, dtype=np.int32, casting="unsafe")
     np.bitwise_and(bits, np.int32(-0x70002000), out=bits)  # 0x8fffe000: sign, and the 15 bits
     np.multiply(target, _HALF_TO_SINGLE, out=target)
+    if unit_norm:
+        norms = np.sqrt(np.einsum("ij,ij->i", target, target))
+        target /= np.where(norms > 0, norms, 1)[:, None]
+    return target

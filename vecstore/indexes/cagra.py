@@ -19,20 +19,20 @@ from vecstore.indexes.faiss_gpu import find_gpu
 from vecstore.indexes.faiss_library import load_faiss, reason, threads
 from vecstore.indexes.plans import IndexPlan, Progress
 
-__all__ = ["linked_on_gpu"]
+__all__ = ["filled_on_gpu"]
 
 _GATHER_BYTES = 2**24
 # Fewer rows are linked on a CPU before a GPU has begun.
 _LEAST_ROWS = 1024
 
 
-def linked_on_gpu(
-    device: str, blocks: Sequence[Block], plan: IndexPlan, progress: Progress
+def filled_on_gpu(
+    graph: Any, device: str, blocks: Sequence[Block], plan: IndexPlan, progress: Progress
 ) -> FaissBody | None:
-    """Return the graph of the kept rows, made by CAGRA; None where the CPU has to make it.
+    """Fill an empty FAISS graph with the kept rows by CAGRA; None where the CPU has to.
 
-    The rows are held in memory twice while it is made. A named GPU that cannot do it is replaced
-    by the CPU with one warning.
+    The rows are held in memory twice while they are linked. A named GPU that cannot do it is
+    replaced by the CPU with one warning.
     """
     gpu = find_gpu(device)
     if gpu is None or plan.rows < _LEAST_ROWS:
@@ -49,13 +49,12 @@ def linked_on_gpu(
     n_threads = int(plan.parameters["build_threads"])
     try:
         with threads(faiss, n_threads):
-            linked = _linked(faiss, rows, plan, gpu.number)
+            outer = _filled(faiss, graph, row_ids, rows, plan, gpu.number)
     except RuntimeError as error:  # its memory is full, most often
         warn_once(f"FAISS cannot build a graph on 'cuda:{gpu.number}' ({reason(error)})")
         return None
-    body = FaissBody(_plain(faiss, linked, row_ids, plan), plan)
     progress(plan.rows, plan.rows)
-    return body
+    return FaissBody(outer, plan)
 
 
 def _gathered(
@@ -89,13 +88,20 @@ def _linked(faiss: Any, rows: NDArray[np.float32], plan: IndexPlan, number: int)
     return linked
 
 
-def _plain(faiss: Any, linked: Any, row_ids: NDArray[np.int64], plan: IndexPlan) -> Any:
-    """Move links and vectors into an ``IndexHNSWFlat`` that knows row ids."""
-    graph = faiss.IndexHNSWFlat(plan.dim, int(plan.parameters["m"]), faiss_metric(faiss, plan))
+def _filled(
+    faiss: Any,
+    graph: Any,
+    row_ids: NDArray[np.int64],
+    rows: NDArray[np.float32],
+    plan: IndexPlan,
+    number: int,
+) -> Any:
+    """Give a graph CAGRA's links and its own form of the vectors, and let it know row ids."""
     outer = faiss.IndexIDMap(graph)  # while it is empty, as FAISS wants
-    graph.hnsw = linked.hnsw
-    # The vectors change hands, not place; the empty storage that was here, some bytes, is lost.
-    graph.storage, linked.own_fields = linked.storage, False
+    linked = _linked(faiss, rows, plan, number)
+    graph.hnsw = linked.hnsw  # a copy
+    del linked  # with float32 vectors of its own
+    graph.storage.add(rows)
     graph.ntotal = outer.ntotal = len(row_ids)
     faiss.copy_array_to_vector(row_ids, outer.id_map)
     return outer

@@ -81,7 +81,7 @@ class FactoryIndex(Index[FaissBody]):
 
     @classmethod
     def _open(cls, source: Path | bytes, payload_bytes: int, plan: IndexPlan) -> FaissBody:
-        return FaissBody.open(source, payload_bytes, plan, inner="")
+        return FaissBody.open(source, payload_bytes, plan)
 
     def _search(
         self,

@@ -64,10 +64,12 @@ class FaissBody:
         return cls(index, plan)
 
     @classmethod
-    def open(cls, source: Path | bytes, payload_bytes: int, plan: IndexPlan, *, inner: str) -> Self:
+    def open(
+        cls, source: Path | bytes, payload_bytes: int, plan: IndexPlan, *, inner: Sequence[str] = ()
+    ) -> Self:
         """Open a payload whose checksum has been verified; ``inner`` names the FAISS class.
 
-        An empty name accepts any class inside an ``IndexIDMap``.
+        One of several names, where the kind has several; without any, every class is accepted.
 
         Raises
         ------
@@ -89,10 +91,10 @@ class FaissBody:
         wanted = (plan.dim, faiss_metric(faiss, plan), plan.rows)
         outer, core = type(index).__name__, type(_core(faiss, index)).__name__
         known = outer == "IndexIDMap" or _lists(faiss, index) is not None
-        if found != wanted or not known or inner not in ("", core):
+        if found != wanted or not known or (inner and core not in inner):
             raise CorruptFileError(
-                f"expected a FAISS index of {inner} with (dimensions, metric, rows) {wanted}, got "
-                f"{outer} of {core} with {found}; delete it and build again"
+                f"expected a FAISS index of {' or '.join(inner)} with (dimensions, metric, rows) "
+                f"{wanted}, got {outer} of {core} with {found}; delete it and build again"
             )
         return cls(index, plan)
 
@@ -135,12 +137,24 @@ class FaissBody:
         return np.concatenate(parts)
 
     def search(self, queries: NDArray[np.float32], k: int, search_parameters: Any) -> Answer:
-        """Search by FAISS and return scores (larger is better) and row ids."""
-        faiss = load_faiss()
-        with threads(faiss, 1 if len(queries) == 1 else 0):
-            values, row_ids = self._index.search(queries, k, params=search_parameters)
-        scores = values if self._plan.metric == "ip" else np.subtract(0, values)
-        scores[row_ids < 0] = -np.inf
+        """Search by FAISS and return scores (larger is better) and row ids.
+
+        FAISS's own method of that name checks and converts once more what is checked here.
+
+        Parameters
+        ----------
+        queries : ndarray of shape (nq, d), float32, C-contiguous
+        """
+        faiss, n = load_faiss(), len(queries)
+        scores, row_ids = np.empty((n, k), np.float32), np.empty((n, k), np.int64)
+        pointer = faiss.swig_ptr
+        arrays = pointer(queries), k, pointer(scores), pointer(row_ids)
+        with threads(faiss, 1 if n == 1 else 0):
+            self._index.search_c(n, *arrays, search_parameters)
+        if self._plan.metric == "l2":
+            np.subtract(0, scores, out=scores)
+        if n > 1 or row_ids[0, -1] < 0:  # FAISS puts what is missing last
+            scores[row_ids < 0] = -np.inf
         return scores, row_ids
 
     def propose(

@@ -55,7 +55,7 @@ class FlatIndex(Index[FaissBody]):
     @classmethod
     def _open(cls, source: Path | bytes, payload_bytes: int, plan: IndexPlan) -> FaissBody:
         inner = "IndexFlatIP" if plan.metric == "ip" else "IndexFlatL2"
-        return FaissBody.open(source, payload_bytes, plan, inner=inner)
+        return FaissBody.open(source, payload_bytes, plan, inner=(inner,))
 
     def _search(
         self,

@@ -2,8 +2,8 @@
 
 A graph walks through all rows, whatever the filter: with a tenth of them eligible it has to look
 at ten times as many. Inverted lists skip what a filter leaves out for a bit test. So a large
-graph carries one-bit codes of its rows in lists, a twentieth of its memory, by which a filtered
-search finds candidates; the graph's own vectors rank them.
+graph carries one-bit codes of its rows in lists, a tenth of its memory, by which a filtered search
+finds candidates; the store's own vectors rank them.
 
 Payload: the graph's bytes first, so that FAISS maps them; the lists' bytes; the size of these,
 8 bytes little endian.
@@ -13,20 +13,22 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import Self, final
+from typing import Any, Self, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.errors import CorruptFileError
-from vecstore.indexes.blocks import Block
-from vecstore.indexes.faiss_body import FaissBody
+from vecstore.indexes.faiss_body import FaissBody, faiss_metric
+from vecstore.indexes.faiss_library import load_faiss
 from vecstore.indexes.ivf_rabitq import CODED_LISTS
-from vecstore.indexes.originals import Originals
 from vecstore.indexes.plans import IndexPlan
 
-__all__ = ["GraphBody"]
+__all__ = ["GraphBody", "empty_graph"]
 
+HALVED, WHOLE = "IndexHNSWSQ", "IndexHNSWFlat"
+# FAISS's classes by codec. Of the first, only 16 bits per number are ever built.
+_CLASSES = {"auto": (HALVED, WHOLE), "fp16": (HALVED,), "fp32": (WHOLE,)}
 _SIZE = 8
 
 
@@ -45,7 +47,7 @@ class GraphBody:
         self.lists = lists
 
     @classmethod
-    def open(cls, source: Path | bytes, payload_bytes: int, plan: IndexPlan, *, inner: str) -> Self:
+    def open(cls, source: Path | bytes, payload_bytes: int, plan: IndexPlan) -> Self:
         """Open a verified payload; see :meth:`FaissBody.open`.
 
         Raises
@@ -61,10 +63,12 @@ class GraphBody:
                 "and build it again"
             )
         end = payload_bytes - _SIZE - size
-        graph = FaissBody.open(source, end, plan, inner=inner)
+        graph = FaissBody.open(source, end, plan, inner=_CLASSES[str(plan.parameters["codec"])])
         if not size:
             return cls(graph, None)
-        return cls(graph, FaissBody.open(_part(source, end, size), size, plan, inner=CODED_LISTS))
+        return cls(
+            graph, FaissBody.open(_part(source, end, size), size, plan, inner=(CODED_LISTS,))
+        )
 
     @property
     def row_ids(self) -> NDArray[np.int64]:
@@ -72,14 +76,9 @@ class GraphBody:
         return self.graph.row_ids
 
     @cached_property
-    def originals(self) -> Originals:
-        """The graph's own vectors, by row id."""
-        row_ids, vectors = self.graph.row_ids, self.graph.vectors
-        if (row_ids[1:] > row_ids[:-1]).all():
-            return Originals([Block(row_ids=row_ids, vectors=vectors)])
-        starts = np.flatnonzero(row_ids[1:] < row_ids[:-1]) + 1  # built from files out of order
-        parts = zip(np.split(row_ids, starts), np.split(vectors, starts), strict=True)
-        return Originals([Block(row_ids=ids, vectors=rows) for ids, rows in parts])
+    def halved(self) -> bool:
+        """Whether the graph keeps its vectors as float16, so that its scores are approximate."""
+        return type(self.graph.core).__name__ == HALVED
 
     @cached_property
     def nlist(self) -> int:
@@ -105,6 +104,18 @@ class GraphBody:
     def _tail(self) -> bytes:
         lists = b"" if self.lists is None else self.lists.to_bytes()
         return lists + len(lists).to_bytes(_SIZE, "little")
+
+
+def empty_graph(plan: IndexPlan, *, halved: bool) -> Any:
+    """Return a FAISS graph without rows, over float16 or float32 vectors."""
+    faiss = load_faiss()
+    m, metric = int(plan.parameters["m"]), faiss_metric(faiss, plan)
+    if halved:
+        graph = faiss.IndexHNSWSQ(plan.dim, faiss.ScalarQuantizer.QT_fp16, m, metric)
+    else:
+        graph = faiss.IndexHNSWFlat(plan.dim, m, metric)
+    graph.hnsw.efConstruction = plan.parameters["ef_construction"]
+    return graph
 
 
 def _part(source: Path | bytes, start: int, size: int) -> bytes:

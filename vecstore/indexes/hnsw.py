@@ -12,18 +12,18 @@ from typing import Any, ClassVar, final
 import numpy as np
 from numpy.typing import NDArray
 
+from vecstore.errors import InvalidArgumentError
 from vecstore.indexes.base import Answer, Index, IndexPlan, Progress
-from vecstore.indexes.blocks import Block
-from vecstore.indexes.cagra import linked_on_gpu
+from vecstore.indexes.blocks import Block, fits_float16
+from vecstore.indexes.cagra import filled_on_gpu
 from vecstore.indexes.exact import BATCH
-from vecstore.indexes.faiss_body import FaissBody, faiss_metric, selector
+from vecstore.indexes.faiss_body import FaissBody, selector
 from vecstore.indexes.faiss_gpu import DEVICE_SPEC
 from vecstore.indexes.faiss_library import load_faiss
-from vecstore.indexes.graph_body import GraphBody
+from vecstore.indexes.graph_body import GraphBody, empty_graph
 from vecstore.indexes.ivf_rabitq import coded_lists, search_coded_lists
 from vecstore.indexes.lists import MAX_LISTS, settle_lists, widened_nprobe
 from vecstore.indexes.parameters import ParameterSpec, ParameterValue
-from vecstore.indexes.topk import MISSING, merge_top_k
 from vecstore.rows import RowSet
 
 __all__ = ["HnswIndex", "filtered_costs", "widened_ef"]
@@ -39,11 +39,13 @@ _QUERY_BITS = 4
 
 @final
 class HnswIndex(Index[GraphBody]):
-    """Hierarchical navigable small world graph over float32 vectors.
+    """Hierarchical navigable small world graph over float16 vectors.
 
-    Memory 4 d + 8 m bytes per row, and d / 8 + 24 for the coded lists that serve filtered
-    searches of large graphs. Scores are exact for the rows found. Under "ip" it is meant for
-    unit vectors, or norms that vary little.
+    Memory 2 d + 8 m bytes per row, and d / 8 + 24 for the coded lists that serve filtered
+    searches of large graphs. The walk is bound by the memory that it reads, so half the bytes
+    make it faster too; the rows it finds are ranked by their own vectors. Vectors that float16
+    cannot tell apart are kept as float32, in 4 d bytes. Under "ip" it is meant for unit vectors,
+    or norms that vary little.
 
     A filtered search scans the eligible rows, looks them up in the coded lists, or walks the
     graph further than an unfiltered one, whichever is cheapest: see :func:`filtered_costs`.
@@ -60,7 +62,7 @@ class HnswIndex(Index[GraphBody]):
 
     kind = "hnsw"
     exact = False
-    exact_scores = True
+    exact_scores = False
     supports_filter = True
     specs: ClassVar[tuple[ParameterSpec, ...]] = (
         ParameterSpec(
@@ -92,6 +94,13 @@ class HnswIndex(Index[GraphBody]):
             default="cpu",
             when="build",
             summary="Where rows are linked: cpu, or auto or cuda:N by CAGRA, where FAISS has it.",
+        ),
+        ParameterSpec(
+            name="codec",
+            default="auto",
+            when="build",
+            choices=("auto", "fp16", "fp32"),
+            summary="How a number is kept: auto takes fp16 where that holds the vectors.",
         ),
         ParameterSpec(
             name="ef_search",
@@ -127,15 +136,12 @@ class HnswIndex(Index[GraphBody]):
 
     @classmethod
     def _build(cls, blocks: Sequence[Block], plan: IndexPlan, progress: Progress) -> GraphBody:
-        faiss = load_faiss()
         settings = plan.parameters
-        body = linked_on_gpu(str(settings["device"]), blocks, plan, progress)
+        graph = empty_graph(plan, halved=_halves(blocks, plan))
+        body = filled_on_gpu(graph, str(settings["device"]), blocks, plan, progress)
         if body is None:
-            graph = faiss.IndexHNSWFlat(plan.dim, settings["m"], faiss_metric(faiss, plan))
-            graph.hnsw.efConstruction = settings["ef_construction"]
-            body = FaissBody.fill(
-                graph, blocks, plan, progress, n_threads=int(settings["build_threads"])
-            )
+            n_threads = int(settings["build_threads"])
+            body = FaissBody.fill(graph, blocks, plan, progress, n_threads=n_threads)
         wanted = {"auto": plan.rows >= _LISTS_FROM, "always": plan.rows > 0, "never": False}
         if not wanted[str(settings["filter_lists"])]:
             return GraphBody(body, None)
@@ -146,7 +152,37 @@ class HnswIndex(Index[GraphBody]):
 
     @classmethod
     def _open(cls, source: Path | bytes, payload_bytes: int, plan: IndexPlan) -> GraphBody:
-        return GraphBody.open(source, payload_bytes, plan, inner="IndexHNSWFlat")
+        return GraphBody.open(source, payload_bytes, plan)
+
+    def _decided(
+        self, n_queries: int, k: int, eligible: int, settings: Mapping[str, ParameterValue]
+    ) -> Mapping[str, ParameterValue]:
+        way = str(settings["filtered"])
+        if way == "lists" and self._body.lists is None:
+            way = "scan"
+        if way == "auto":
+            costs = filtered_costs(
+                k,
+                widened_ef(int(settings["ef_search"]), k, eligible=eligible, total=len(self)),
+                eligible=eligible,
+                total=len(self),
+                n_queries=n_queries,
+                nlist=self._body.nlist,
+                nprobe=self._nprobe(settings),
+            )
+            way = min(costs, key=lambda name: costs[name])
+        return {**settings, "filtered": way}
+
+    def _scan_pays(
+        self, n_queries: int, k: int, eligible: int, settings: Mapping[str, ParameterValue]
+    ) -> bool:
+        scan = eligible < len(self) and settings["filtered"] == "scan"
+        return scan or super()._scan_pays(n_queries, k, eligible, settings)
+
+    def _depth(self, k: int, eligible: int, settings: Mapping[str, ParameterValue]) -> int:
+        if eligible < len(self) and settings["filtered"] == "lists":
+            return min(eligible, max(_REFINE, _REFINE_BITS // self.dim) * k)
+        return k if self._body.halved else 0
 
     def _search(
         self,
@@ -156,60 +192,44 @@ class HnswIndex(Index[GraphBody]):
         eligible: int,
         settings: Mapping[str, ParameterValue],
     ) -> Answer:
-        ef = widened_ef(int(settings["ef_search"]), k, eligible=eligible, total=len(self))
-        if eligible < len(self):
-            assert allowed is not None
-            how = str(settings["filtered"])
-            if how == "auto":
-                costs = filtered_costs(
-                    k,
-                    ef,
-                    eligible=eligible,
-                    total=len(self),
-                    n_queries=len(queries),
-                    nlist=self._body.nlist,
-                    nprobe=self._nprobe(settings),
-                )
-                how = min(costs, key=lambda name: costs[name])
-            if how == "lists" and self._body.lists is not None:
-                return self._search_lists(queries, k, allowed, eligible, settings)
-            if how != "graph":
-                return self._body.graph.scan(queries, k, allowed)
-        return self._body.graph.search(queries, k, _walk(ef, allowed))
-
-    def _search_lists(
-        self,
-        queries: NDArray[np.float32],
-        k: int,
-        allowed: RowSet,
-        eligible: int,
-        settings: Mapping[str, ParameterValue],
-    ) -> Answer:
-        """Find candidates by their codes and rank them by their vectors."""
+        if eligible == len(self) or settings["filtered"] != "lists":
+            ef = widened_ef(int(settings["ef_search"]), k, eligible=eligible, total=len(self))
+            return self._body.graph.search(queries, k, _walk(ef, allowed))
         assert self._body.lists is not None
-        depth = min(eligible, max(_REFINE, _REFINE_BITS // self.dim) * k)
         looked_at = {
             "nlist": self._body.nlist,
             "nprobe": self._nprobe(settings),
             "filter_nprobe": 0,
             "query_bits": _QUERY_BITS,
         }
-        _, row_ids = search_coded_lists(
+        return search_coded_lists(
             self._body.lists,
             queries,
-            depth,
+            k,
             allowed,
             eligible=eligible,
             total=len(self),
             settings=looked_at,
         )
-        scores = self._body.originals.scores(queries, row_ids, self.metric)
-        row_ids[np.isneginf(scores)] = MISSING
-        return merge_top_k(scores, row_ids, k)
 
     def _nprobe(self, settings: Mapping[str, ParameterValue]) -> int:
         """Return how many coded lists a search would look at without a filter."""
         return int(settings["filter_nprobe"]) or math.ceil(self._body.nlist / 4)
+
+
+def _halves(blocks: Sequence[Block], plan: IndexPlan) -> bool:
+    """Decide whether a graph keeps its vectors as float16, refusing to where it cannot."""
+    codec = plan.parameters["codec"]
+    if codec == "fp32":
+        return False
+    fits = fits_float16(blocks, plan.dim)
+    if codec == "fp16" and not fits:
+        raise InvalidArgumentError(
+            "index parameter 'codec' is 'fp16', which cannot hold these vectors: their numbers "
+            "exceed 65,504, or rounding would make different vectors equal; pass 'fp32', or "
+            "'auto', which takes it where it must"
+        )
+    return fits
 
 
 def _walk(ef: int, allowed: RowSet | None) -> Any:

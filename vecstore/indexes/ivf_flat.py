@@ -65,7 +65,7 @@ class IvfFlatIndex(Index[FaissBody]):
 
     @classmethod
     def _open(cls, source: Path | bytes, payload_bytes: int, plan: IndexPlan) -> FaissBody:
-        return FaissBody.open(source, payload_bytes, plan, inner="IndexIVFFlat")
+        return FaissBody.open(source, payload_bytes, plan, inner=("IndexIVFFlat",))
 
     def _search(
         self,

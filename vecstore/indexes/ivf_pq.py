@@ -120,7 +120,7 @@ class IvfPqIndex(Index[FaissBody]):
     def _open(cls, source: Path | bytes, payload_bytes: int, plan: IndexPlan) -> FaissBody:
         fast = plan.parameters["nbits"] == _FAST_BITS
         inner = "IndexIVFPQFastScan" if fast else "IndexIVFPQ"
-        return FaissBody.open(source, payload_bytes, plan, inner=inner)
+        return FaissBody.open(source, payload_bytes, plan, inner=(inner,))
 
     def _scan_pays(
         self, n_queries: int, k: int, eligible: int, settings: Mapping[str, ParameterValue]

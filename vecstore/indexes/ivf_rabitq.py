@@ -74,7 +74,7 @@ class IvfRabitqIndex(Index[FaissBody]):
 
     @classmethod
     def _open(cls, source: Path | bytes, payload_bytes: int, plan: IndexPlan) -> FaissBody:
-        return FaissBody.open(source, payload_bytes, plan, inner=CODED_LISTS)
+        return FaissBody.open(source, payload_bytes, plan, inner=(CODED_LISTS,))
 
     def _scan_pays(
         self, n_queries: int, k: int, eligible: int, settings: Mapping[str, ParameterValue]

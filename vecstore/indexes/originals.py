@@ -7,6 +7,7 @@ from its segments, so they are read from there and not kept a second time inside
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import final
 
 import numpy as np
@@ -15,11 +16,14 @@ from numpy.typing import NDArray
 from vecstore.indexes.blocks import Block, BlockMetric, gather_positions
 from vecstore.indexes.exact import BATCH, exact_search
 from vecstore.indexes.faiss_library import load_faiss, threads
-from vecstore.indexes.topk import MISSING
+from vecstore.indexes.scattered import ScatteredRows
+from vecstore.indexes.topk import MISSING, merge_top_k
 from vecstore.rows import RowSet
 
 __all__ = ["Originals", "score_positions"]
 
+# Up to as many, one thread is as fast as several.
+_FEW_PAIRS = 32
 # Widened float16 candidates held at a time.
 _GATHER_BYTES = 2**25
 
@@ -59,11 +63,40 @@ class Originals:
         ndarray of shape (nq, m), float32
             Minus infinity where ``row_ids`` is -1 or no block keeps the row.
         """
-        scores = np.full(row_ids.shape, -np.inf, dtype=np.float32)
-        for block in self._near(row_ids):
-            found, here = _found_in(block, queries, row_ids, metric)
-            np.copyto(scores, found, where=here)
-        return scores
+        asked = row_ids.ravel()
+        scores = np.full(len(asked), -np.inf, dtype=np.float32)
+        for block, pairs in self._parted(asked):
+            positions = _positions(block, asked[pairs])
+            here = positions >= 0
+            if not here.all():
+                pairs, positions = pairs[here], positions[here]
+            asking = pairs // row_ids.shape[1]
+            scores[pairs] = _score_pairs(queries, asking, block, positions, metric)
+        return scores.reshape(row_ids.shape)
+
+    def best(
+        self, queries: NDArray[np.float32], row_ids: NDArray[np.int64], k: int, metric: BlockMetric
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Return the k best of each query's own candidates by their exact scores.
+
+        Parameters
+        ----------
+        queries : ndarray of shape (nq, d), float32, C-contiguous
+        row_ids : ndarray of shape (nq, m), int64
+            -1 for none. Those of rows that no block keeps are overwritten with it.
+
+        Returns
+        -------
+        scores, row_ids : ndarrays of shape (nq, k)
+            As :func:`~vecstore.indexes.topk.merge_top_k` gives them.
+        """
+        if len(queries) == 1 and self._scattered is not None:
+            rows = self._scattered.gather(row_ids[0])
+            if rows is not None:
+                return merge_top_k(_scores_of_one(queries[0], rows, metric), row_ids, k)
+        scores = self.scores(queries, row_ids, metric)
+        row_ids[np.isneginf(scores)] = MISSING
+        return merge_top_k(scores, row_ids, k)
 
     def rank_all(
         self, queries: NDArray[np.float32], k: int, rows: RowSet, metric: BlockMetric
@@ -92,6 +125,24 @@ class Originals:
         few[np.isneginf(scores)] = MISSING
         return scores, few
 
+    @cached_property
+    def _scattered(self) -> ScatteredRows | None:
+        return ScatteredRows.of(self._blocks)
+
+    def _parted(self, row_ids: NDArray[np.int64]) -> Iterator[tuple[Block, NDArray[np.int64]]]:
+        """Yield blocks, and which of the rows they may hold."""
+        if len(self._blocks) == 1 or not self._disjoint:
+            for block in self._blocks:
+                yield block, np.arange(len(row_ids))
+            return
+        numbers = np.searchsorted(self._firsts, row_ids, side="right") - 1
+        small = np.int16 if len(self._blocks) < 2**15 else np.int64  # sixteen bits sort by digits
+        order = np.argsort(numbers.astype(small), kind="stable")
+        ends = np.cumsum(np.bincount(numbers + 1, minlength=len(self._blocks) + 1))
+        for number, block in enumerate(self._blocks):
+            if ends[number] < ends[number + 1]:
+                yield block, order[ends[number] : ends[number + 1]]
+
     def _near(self, row_ids: NDArray[np.int64]) -> Iterator[Block]:
         """Yield the blocks that can hold some of the rows."""
         if len(self._blocks) == 1 or not self._disjoint:
@@ -101,6 +152,48 @@ class Originals:
         for number in np.unique(np.searchsorted(self._firsts, asked, side="right") - 1):
             if number >= 0:
                 yield self._blocks[number]
+
+
+def _scores_of_one(
+    query: NDArray[np.float32], rows: NDArray[np.float32], metric: BlockMetric
+) -> NDArray[np.float32]:
+    """Score gathered rows, which are used up, for a single query."""
+    if metric == "ip":
+        scores: NDArray[np.float32] = rows.dot(query)
+    else:
+        rows -= query
+        scores = np.subtract(0, np.vecdot(rows, rows))
+    return scores[None]
+
+
+def _score_pairs(
+    queries: NDArray[np.float32],
+    asking: NDArray[np.int64],
+    block: Block,
+    positions: NDArray[np.int64],
+    metric: BlockMetric,
+) -> NDArray[np.float32]:
+    """Score pairs of a query and a row of a block, ndarray of shape (len(positions),)."""
+    scores = np.empty(len(positions), np.float32)
+    if block.vectors.dtype == np.float32:
+        faiss = load_faiss()
+        pointer = faiss.swig_ptr
+        arrays = (pointer(a) for a in (queries, asking, block.vectors, positions, scores))
+        products = metric == "ip"
+        kernel = faiss.pairwise_indexed_inner_product if products else faiss.pairwise_indexed_L2sqr
+        with threads(faiss, 0 if len(positions) > _FEW_PAIRS else 1):
+            kernel(queries.shape[1], len(positions), *arrays)
+        return scores if products else np.subtract(0, scores)
+    step = max(1, _GATHER_BYTES // (4 * queries.shape[1]))
+    for start in range(0, len(positions), step):
+        part = slice(start, start + step)
+        rows, own = gather_positions(block, positions[part]), queries[asking[part]]
+        if metric == "ip":
+            scores[part] = np.vecdot(rows, own)
+        else:
+            rows -= own
+            np.subtract(0, np.vecdot(rows, rows), out=scores[part])
+    return scores
 
 
 def _found_in(

@@ -66,7 +66,7 @@ class SqIndex(Index[FaissBody]):
 
     @classmethod
     def _open(cls, source: Path | bytes, payload_bytes: int, plan: IndexPlan) -> FaissBody:
-        return FaissBody.open(source, payload_bytes, plan, inner="IndexScalarQuantizer")
+        return FaissBody.open(source, payload_bytes, plan, inner=("IndexScalarQuantizer",))
 
     def _search(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import gt
 from typing import final
 
 import numpy as np
@@ -12,6 +13,8 @@ __all__ = ["MISSING", "TopK", "merge_top_k"]
 MISSING = -1
 """The row id of a place that no row fills; its score is minus infinity."""
 
+# Up to as many candidates of a single query are looked at one by one.
+_FEW = 32
 # Up to as many candidates, sorting them all is faster than parting the best from the rest.
 _SMALL = 2048
 
@@ -44,6 +47,10 @@ def merge_top_k(scores: Scores, row_ids: RowIds, k: int) -> tuple[Scores, RowIds
     ([[3.0, 3.0]], [[8, 9]])
     """
     width = scores.shape[1]
+    if width == k and width <= _FEW and len(scores) == 1:
+        ranked = scores[0].tolist()
+        if all(map(gt, ranked, ranked[1:])):  # a fifth of what numpy takes for as few
+            return scores, row_ids
     if width > k and scores.size <= _SMALL:
         scores, row_ids = _ordered(scores, row_ids, k)
     elif width > k:

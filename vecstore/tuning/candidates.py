@@ -45,20 +45,19 @@ class Candidate:
 def candidates(rows: int, dim: int, memory_limit: int | None) -> list[Candidate]:
     """Return what fits, in the order in which it is tried.
 
-    A graph is the fastest at equal recall wherever its float32 vectors fit, then lists of
+    A graph is the fastest at equal recall wherever its float16 vectors fit, then lists of
     codes; scans of codes come last, whose time grows with the rows (docs/design/0012).
     """
     numbers = rows * dim
     lists = 4 * dim * int(settle_lists({"nlist": 0, "nprobe": 0}, rows)["nlist"])
+    coded = numbers // 8 + 24 * rows + lists + 4 * dim**2
     compressed = [
         Candidate(kind="ivf_pq", parameters={}, memory=numbers // 4 + 8 * rows + lists),
-        Candidate(
-            kind="ivf_rabitq", parameters={}, memory=numbers // 8 + 24 * rows + lists + 4 * dim**2
-        ),
+        Candidate(kind="ivf_rabitq", parameters={}, memory=coded),
         Candidate(kind="sq", parameters={}, memory=numbers + 8 * rows),
         Candidate(kind="binary", parameters={}, memory=max(dim, 256) * (rows // 8 + 4 * dim)),
     ]
-    graph = Candidate(kind="hnsw", parameters={}, memory=4 * numbers + 290 * rows)
+    graph = Candidate(kind="hnsw", parameters={}, memory=2 * numbers + 290 * rows + coded)
     offered = [graph, *compressed]
     return [
         candidate
