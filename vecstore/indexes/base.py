@@ -133,18 +133,21 @@ class Index(StoredIndex[BodyT]):
             empty = (len(queries), k)
             return np.full(empty, -np.inf, np.float32), np.full(empty, MISSING, np.int64)
         places = min(k, eligible)
-        if eligible < total:
+        if eligible == total:
+            allowed = None  # a mask that excludes nothing would only slow the search down
+        else:
             settings = self._decided(len(queries), places, eligible, settings)
-        depth = 0
-        if originals is not None:
-            if self._scan_pays(len(queries), places, eligible, settings):
-                chosen = self._members if allowed is None else allowed
-                return merge_top_k(*originals.rank_all(queries, k, chosen, self.metric), k)
-            depth = self._depth(places, eligible, settings)
+        if originals is None:
+            return merge_top_k(*self._search(queries, places, allowed, eligible, settings), k)
+        depth = self._depth(places, eligible, settings)
+        scan = allowed is not None and self._scan_pays(len(queries), eligible, settings)
+        if scan or eligible <= SCORE_ALL * depth:
+            chosen = self._members if allowed is None else allowed
+            return merge_top_k(*originals.rank_all(queries, k, chosen, self.metric), k)
         found = self._search(queries, depth or places, allowed, eligible, settings)
-        if originals is not None and depth:
-            return originals.best(queries, found[1], k, self.metric)
-        return merge_top_k(*found, k)
+        return (
+            originals.best(queries, found[1], k, self.metric) if depth else merge_top_k(*found, k)
+        )
 
     @final
     def tuned(self, parameters: Mapping[str, ParameterValue]) -> Self:
@@ -182,16 +185,14 @@ class Index(StoredIndex[BodyT]):
         return settings
 
     def _scan_pays(
-        self, n_queries: int, k: int, eligible: int, settings: Mapping[str, ParameterValue]
+        self, n_queries: int, eligible: int, settings: Mapping[str, ParameterValue]
     ) -> bool:
-        """Return whether ranking all eligible rows is about as fast as finding candidates.
+        """Return whether ranking all rows that a filter leaves is about as fast as searching.
 
-        The number of queries may decide only under a filter: an unfiltered search takes one way,
-        alone as in the batches by which it is tuned.
+        Asked under a filter only: an unfiltered search takes one way, alone as in the batches by
+        which it is tuned.
         """
-        if eligible < len(self) and eligible <= FEW_ROWS:
-            return True
-        return eligible <= SCORE_ALL * self._depth(k, eligible, settings)
+        return eligible <= FEW_ROWS
 
     def _depth(self, k: int, eligible: int, settings: Mapping[str, ParameterValue]) -> int:
         """Return how many candidates to rank by their own vectors; 0 if their scores are exact."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["FEW_ROWS", "SCORE_ALL", "widened"]
+__all__ = ["FEW_ROWS", "LISTS_FROM", "SCORE_ALL", "widened"]
 
 SCORE_ALL = 2
 """To score a row exactly costs what it does to find it by its code and order it, about twice."""
@@ -12,6 +12,9 @@ SCORE_ALL = 2
 FEW_ROWS = 2000
 """Under a filter that leaves no more rows, ranking them all takes about as long as any way to
 candidates: half a millisecond for a single query."""
+
+LISTS_FROM = 20_000
+"""A graph of as many rows carries coded lists: fewer are scanned under a filter about as fast."""
 
 
 def widened(effort: int, *, eligible: int, total: int) -> int:

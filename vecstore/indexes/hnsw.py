@@ -20,6 +20,7 @@ from vecstore.indexes.exact import BATCH
 from vecstore.indexes.faiss_body import FaissBody, selector
 from vecstore.indexes.faiss_gpu import DEVICE_SPEC
 from vecstore.indexes.faiss_library import load_faiss
+from vecstore.indexes.filtered import LISTS_FROM
 from vecstore.indexes.graph_body import GraphBody, empty_graph
 from vecstore.indexes.ivf_rabitq import coded_lists, search_coded_lists
 from vecstore.indexes.lists import MAX_LISTS, settle_lists, widened_nprobe
@@ -28,8 +29,6 @@ from vecstore.rows import RowSet
 
 __all__ = ["HnswIndex", "filtered_costs", "widened_ef"]
 
-# Fewer rows are scanned under a filter about as fast.
-_LISTS_FROM = 20_000
 # Candidates of the coded lists that are ranked by their vectors, per hit wanted; more of them
 # where vectors of few dimensions make codes of few bits.
 _REFINE = 10
@@ -142,7 +141,7 @@ class HnswIndex(Index[GraphBody]):
         if body is None:
             n_threads = int(settings["build_threads"])
             body = FaissBody.fill(graph, blocks, plan, progress, n_threads=n_threads)
-        wanted = {"auto": plan.rows >= _LISTS_FROM, "always": plan.rows > 0, "never": False}
+        wanted = {"auto": plan.rows >= LISTS_FROM, "always": plan.rows > 0, "never": False}
         if not wanted[str(settings["filter_lists"])]:
             return GraphBody(body, None)
         listed = replace(plan, parameters=settle_lists({"nlist": 0, "nprobe": 0}, plan.rows))
@@ -174,10 +173,10 @@ class HnswIndex(Index[GraphBody]):
         return {**settings, "filtered": way}
 
     def _scan_pays(
-        self, n_queries: int, k: int, eligible: int, settings: Mapping[str, ParameterValue]
+        self, n_queries: int, eligible: int, settings: Mapping[str, ParameterValue]
     ) -> bool:
-        scan = eligible < len(self) and settings["filtered"] == "scan"
-        return scan or super()._scan_pays(n_queries, k, eligible, settings)
+        few = super()._scan_pays(n_queries, eligible, settings)
+        return few or settings["filtered"] == "scan"
 
     def _depth(self, k: int, eligible: int, settings: Mapping[str, ParameterValue]) -> int:
         if eligible < len(self) and settings["filtered"] == "lists":
@@ -192,7 +191,9 @@ class HnswIndex(Index[GraphBody]):
         eligible: int,
         settings: Mapping[str, ParameterValue],
     ) -> Answer:
-        if eligible == len(self) or settings["filtered"] != "lists":
+        if allowed is None:
+            return self._body.graph.search(queries, k, _free_walk(int(settings["ef_search"])))
+        if settings["filtered"] != "lists":
             ef = widened_ef(int(settings["ef_search"]), k, eligible=eligible, total=len(self))
             return self._body.graph.search(queries, k, _walk(ef, allowed))
         assert self._body.lists is not None
@@ -232,18 +233,16 @@ def _halves(blocks: Sequence[Block], plan: IndexPlan) -> bool:
     return fits
 
 
-def _walk(ef: int, allowed: RowSet | None) -> Any:
-    """Return how FAISS walks the graph."""
-    if allowed is None:
-        return _free_walk(ef)
-    faiss = load_faiss()
-    return faiss.SearchParametersHNSW(efSearch=ef, sel=selector(faiss, allowed))
-
-
 @lru_cache
 def _free_walk(ef: int) -> Any:
     """Return the parameters of an unfiltered walk, which every query shares."""
     return load_faiss().SearchParametersHNSW(efSearch=ef)
+
+
+def _walk(ef: int, allowed: RowSet) -> Any:
+    """Return the parameters of a walk under a filter."""
+    faiss = load_faiss()
+    return faiss.SearchParametersHNSW(efSearch=ef, sel=selector(faiss, allowed))
 
 
 def widened_ef(ef_search: int, k: int, *, eligible: int, total: int) -> int:

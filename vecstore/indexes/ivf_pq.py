@@ -123,11 +123,10 @@ class IvfPqIndex(Index[FaissBody]):
         return FaissBody.open(source, payload_bytes, plan, inner=(inner,))
 
     def _scan_pays(
-        self, n_queries: int, k: int, eligible: int, settings: Mapping[str, ParameterValue]
+        self, n_queries: int, eligible: int, settings: Mapping[str, ParameterValue]
     ) -> bool:
-        return super()._scan_pays(n_queries, k, eligible, settings) or (
-            eligible < len(self) and scan_beats_lists(eligible, settings, n_queries=n_queries)
-        )
+        few = super()._scan_pays(n_queries, eligible, settings)
+        return few or scan_beats_lists(eligible, settings, n_queries=n_queries)
 
     def _search(
         self,

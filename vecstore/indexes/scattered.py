@@ -47,7 +47,16 @@ class ScatteredRows:
             lowest.vectors, shape, (step, step), writeable=False
         )
         self._firsts = np.array([block.row_ids[0] for block in self._blocks])
-        self._lasts = np.array([block.row_ids[-1] for block in self._blocks])
+        lasts = np.array([block.row_ids[-1] for block in self._blocks])
+        self._first, self._last = int(self._firsts[0]), int(lasts[-1])
+        # Whether where a row lies follows from its id.
+        self._gapless = bool(
+            all(block.keep is None for block in self._blocks)
+            and (lasts - self._firsts + 1 == [len(block) for block in self._blocks]).all()
+            and (self._firsts[1:] == lasts[:-1] + 1).all()
+        )
+        # Where a row of id 0 of each file would begin, after one for rows before the first.
+        self._bases = np.append(0, self._starts - self._firsts * self._dim)
         self._unit_norm = lowest.unit_norm
 
     @classmethod
@@ -70,56 +79,24 @@ class ScatteredRows:
         -------
         ndarray of shape (m, d), float32, or None
         """
-        if self._whole is not None:
-            positions = row_ids - self._firsts[0]
-            if positions.view(np.uint64).max() >= len(self._whole):
+        # After a search its caches are cold, and every numpy function costs a microsecond. Of the
+        # few numbers here, lists tell as much for less.
+        if self._gapless:
+            ids = row_ids.tolist()
+            if min(ids) < self._first or max(ids) > self._last:
                 return None
-            rows = self._whole.take(positions, axis=0)
+            if len(self._blocks) == 1:
+                rows = self._blocks[0].vectors.take(row_ids - self._first, axis=0)
+            else:
+                number = self._firsts.searchsorted(row_ids, "right")
+                rows = self._window[self._bases.take(number) + row_ids * self._dim]
         else:
-            places = self._computed(row_ids) if self._gapless else self._looked_up(row_ids)
-            if places is None:
+            known, starts = self._directory
+            found = known.searchsorted(row_ids)
+            if known.take(found, mode="clip").tolist() != row_ids.tolist():
                 return None
-            rows = self._window[places]
+            rows = self._window[starts.take(found)]
         return rows if rows.dtype == np.float32 else widen(rows, unit_norm=self._unit_norm)
-
-    @cached_property
-    def _whole(self) -> NDArray[Any] | None:
-        """The vectors of a single file without gaps."""
-        return self._blocks[0].vectors if self._gapless and len(self._blocks) == 1 else None
-
-    @cached_property
-    def _gapless(self) -> bool:
-        """Whether where a row lies follows from its id and its file."""
-        lengths = np.array([len(block) for block in self._blocks])
-        return bool(
-            all(block.keep is None for block in self._blocks)
-            and (self._lasts - self._firsts + 1 == lengths).all()
-            and (self._firsts[1:] > self._lasts[:-1]).all()
-        )
-
-    def _computed(self, row_ids: NDArray[np.int64]) -> _Places | None:
-        """Return where rows begin in the window, by arithmetic."""
-        number = self._firsts.searchsorted(row_ids, "right")
-        bases, lasts = self._bases
-        if not (row_ids <= lasts.take(number)).all():
-            return None
-        places: _Places = bases.take(number) + row_ids * self._dim
-        return places
-
-    @cached_property
-    def _bases(self) -> tuple[_Places, _Places]:
-        """Where a row of id 0 of each file would begin, and the last ids; none before the first."""
-        bases = self._starts - self._firsts * self._dim
-        return np.append(0, bases), np.append(np.iinfo(np.int64).min, self._lasts)
-
-    def _looked_up(self, row_ids: NDArray[np.int64]) -> _Places | None:
-        """Return where rows begin in the window, from the list of all that are kept."""
-        known, starts = self._directory
-        found = known.searchsorted(row_ids)
-        if not (known.take(found, mode="clip") == row_ids).all():
-            return None
-        places: _Places = starts.take(found, mode="clip")
-        return places
 
     @cached_property
     def _directory(self) -> tuple[NDArray[np.int64], _Places]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import final
 
+from vecstore.indexes.filtered import LISTS_FROM
 from vecstore.indexes.lists import settle_lists
 from vecstore.indexes.parameters import ParameterValue
 
@@ -57,7 +58,8 @@ def candidates(rows: int, dim: int, memory_limit: int | None) -> list[Candidate]
         Candidate(kind="sq", parameters={}, memory=numbers + 8 * rows),
         Candidate(kind="binary", parameters={}, memory=max(dim, 256) * (rows // 8 + 4 * dim)),
     ]
-    graph = Candidate(kind="hnsw", parameters={}, memory=2 * numbers + 290 * rows + coded)
+    graph_memory = 2 * numbers + 290 * rows + (coded if rows >= LISTS_FROM else 0)
+    graph = Candidate(kind="hnsw", parameters={}, memory=graph_memory)
     offered = [graph, *compressed]
     return [
         candidate
