@@ -22,8 +22,10 @@ from vecstore.rows import RowSet
 
 __all__ = ["Originals", "score_positions"]
 
-# Up to as many, one thread is as fast as several.
-_FEW_PAIRS = 32
+# Up to as many pairs, one thread is as fast as several; of as many numbers BLAS makes one product
+# on the calling thread, and of more on several that it has to wake.
+_FEW_PAIRS = 512
+_ONE_THREAD = 8192
 # Widened float16 candidates held at a time.
 _GATHER_BYTES = 2**25
 
@@ -130,18 +132,16 @@ class Originals:
         return ScatteredRows.of(self._blocks)
 
     def _parted(self, row_ids: NDArray[np.int64]) -> Iterator[tuple[Block, NDArray[np.int64]]]:
-        """Yield blocks, and which of the rows they may hold."""
-        if len(self._blocks) == 1 or not self._disjoint:
+        """Yield blocks, and which of the rows they may hold, in the order of memory."""
+        if not self._disjoint:
             for block in self._blocks:
                 yield block, np.arange(len(row_ids))
             return
-        numbers = np.searchsorted(self._firsts, row_ids, side="right") - 1
-        small = np.int16 if len(self._blocks) < 2**15 else np.int64  # sixteen bits sort by digits
-        order = np.argsort(numbers.astype(small), kind="stable")
-        ends = np.cumsum(np.bincount(numbers + 1, minlength=len(self._blocks) + 1))
-        for number, block in enumerate(self._blocks):
-            if ends[number] < ends[number + 1]:
-                yield block, order[ends[number] : ends[number + 1]]
+        order = np.argsort(row_ids)
+        cuts = [*np.searchsorted(row_ids[order], self._firsts).tolist(), len(order)]
+        for block, start, end in zip(self._blocks, cuts, cuts[1:], strict=False):
+            if start < end:
+                yield block, order[start:end]
 
     def _near(self, row_ids: NDArray[np.int64]) -> Iterator[Block]:
         """Yield the blocks that can hold some of the rows."""
@@ -158,8 +158,9 @@ def _scores_of_one(
     query: NDArray[np.float32], rows: NDArray[np.float32], metric: BlockMetric
 ) -> NDArray[np.float32]:
     """Score gathered rows, which are used up, for a single query."""
+    scores: NDArray[np.float32]
     if metric == "ip":
-        scores: NDArray[np.float32] = rows.dot(query)
+        scores = rows.dot(query) if rows.size <= _ONE_THREAD else np.vecdot(rows, query)
     else:
         rows -= query
         scores = np.subtract(0, np.vecdot(rows, rows))
