@@ -13,7 +13,8 @@ from vecstore.collection import Collection
 from vecstore.encoding import Encoder
 from vecstore.errors import VecstoreError
 from vecstore.hits import Hit, Hits, Provenance, SearchResult
-from vecstore.reading import CollectionVersion, Item
+from vecstore.items import Item
+from vecstore.reading import CollectionVersion
 from vecstore.search.plan import Plan
 from vecstore.spaces import EncodingProfile, Space
 from vecstore.store import Store, open

@@ -52,12 +52,12 @@ class Collection(Migratable):
             The vectors cannot be committed. They are kept for another try.
         """
         self._catalog.require_own_process()
-        self._demand.flush()
+        self._notes.flush()
         self._coverage.flush()
 
     def _stop(self) -> None:
         """Do nothing more in the background; the store calls it before it closes the catalog."""
-        self._demand.stop()
+        self._notes.stop()
 
     # Versions
 
@@ -235,7 +235,7 @@ class Collection(Migratable):
         view = index_view(snapshot, space, into=into, execution=execution, translators=translators)
         questions = None
         if target is not None:
-            recent = partial(self._recent.of, least=1)
+            recent = partial(self._notes.recent, least=1)
             questions = coming_questions(snapshot, view, queries, translators, recent=recent)
         if not is_worth_an_index(view, snapshot, kind, given):
             return None

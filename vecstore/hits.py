@@ -20,7 +20,6 @@ from vecstore.storage.columns import arrow_column, arrow_view
 
 if TYPE_CHECKING:
     from vecstore.search.plan import Plan
-    from vecstore.search.run import Outcome
     from vecstore.snapshot import Snapshot
 
 __all__ = ["Hit", "Hits", "Provenance", "SearchResult"]
@@ -96,15 +95,26 @@ class SearchResult(Sequence["Hits"]):
         Why a cascade ranked by translation after all: what its encoder failed with.
     """
 
-    def __init__(self, *, snapshot: Snapshot, plan: Plan, outcome: Outcome) -> None:
-        self.scores = outcome.answer.scores
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        plan: Plan,
+        scores: NDArray[np.float32],
+        row_ids: NDArray[np.int64],
+        provenances: Sequence[Provenance],
+        *,
+        origins: NDArray[np.int16] | None = None,
+        embedded: int = 0,
+        degraded: str | None = None,
+    ) -> None:
+        self.scores = scores
         self.plan = plan
-        self.embedded = outcome.embedded
-        self.degraded = outcome.degraded
+        self.embedded = embedded
+        self.degraded = degraded
         self._snapshot = snapshot
-        self._row_ids = outcome.answer.row_ids
-        self._origins = outcome.answer.origins
-        self._provenances = outcome.provenances
+        self._row_ids = row_ids
+        self._provenances = provenances
+        self._given_origins = origins  # without any, all hits are of the first provenance
 
     @property
     def row_ids(self) -> NDArray[np.int64]:
@@ -136,11 +146,16 @@ class SearchResult(Sequence["Hits"]):
     @cached_property
     def ids(self) -> NDArray[np.object_]:
         """Ids of the hits, ndarray of shape (queries, k), object (str, or None for no hit)."""
-        if self._full:  # as a rule, and then nothing has to be picked out
-            return self._snapshot.id_strings(self._row_ids.ravel()).reshape(self._row_ids.shape)
         ids = np.full(self._row_ids.shape, None, dtype=object)
         ids[self.found] = self._snapshot.id_strings(self._row_ids[self.found])
         return ids
+
+    def _ids_of(self, query: int) -> list[str]:
+        """Return the ids of the hits of one query, best first."""
+        count = self._count(query)
+        if len(self) > 1 or "ids" in self.__dict__:  # a batch is resolved at once
+            return self.ids[query, :count].tolist()  # type: ignore[no-any-return]
+        return self._snapshot.id_strings(self._row_ids[query, :count])
 
     @cached_property
     def distances(self) -> NDArray[np.float32]:
@@ -150,8 +165,10 @@ class SearchResult(Sequence["Hits"]):
 
     def provenance(self, query: int) -> list[Provenance]:
         """Return the provenance of each hit of one query."""
-        origins = self._origins[query, : self._counts[query]].tolist()
-        return [self._provenances[origin] for origin in origins]
+        count, known = self._count(query), self._provenances
+        if self._given_origins is None:
+            return [known[0]] * count if count else []
+        return [known[origin] for origin in self._given_origins[query, :count].tolist()]
 
     def to_arrow(self) -> pa.Table:
         """Return a table of (query, rank, id, score, distance, provenance, space)."""
@@ -171,17 +188,16 @@ class SearchResult(Sequence["Hits"]):
             }
         )
 
-    @cached_property
-    def _full(self) -> bool:
-        """Whether every query has k hits."""
-        return bool(np.count_nonzero(self.found) == self.found.size)
+    @property
+    def _origins(self) -> NDArray[np.int16]:
+        """Which provenance each hit has, ndarray of shape (queries, k)."""
+        given = self._given_origins
+        return np.zeros(self._row_ids.shape, np.int16) if given is None else given
 
-    @cached_property
-    def _counts(self) -> list[int]:
-        """How many hits each query has; they come first in its row."""
-        if self._full:
-            return [self._row_ids.shape[1]] * len(self._row_ids)
-        return self.found.sum(axis=1).tolist()  # type: ignore[no-any-return]
+    def _count(self, query: int) -> int:
+        """Return how many hits a query has; they come first in its row."""
+        row = self._row_ids[query]
+        return len(row) if row.item(-1) >= 0 else int(np.count_nonzero(row >= 0))
 
     @cached_property
     def _items(self) -> dict[int, tuple[str | None, dict[str, Any]]]:
@@ -202,10 +218,9 @@ class Hits(Sequence[Hit]):
     def __init__(self, result: SearchResult, query: int) -> None:
         self._result = result
         self._query = query
-        self._count = result._counts[query]
 
     def __len__(self) -> int:
-        return self._count
+        return self._result._count(self._query)
 
     @overload
     def __getitem__(self, rank: int) -> Hit: ...
@@ -229,7 +244,7 @@ class Hits(Sequence[Hit]):
             self.scores.tolist(),
             self.distances.tolist(),
             result.provenance(query),
-            result._row_ids[query, : self._count].tolist(),
+            result._row_ids[query, : len(self)].tolist(),
             strict=True,
         )
         return [
@@ -247,7 +262,7 @@ class Hits(Sequence[Hit]):
     @property
     def ids(self) -> list[str]:
         """Ids, best first."""
-        return self._result.ids[self._query, : len(self)].tolist()  # type: ignore[no-any-return]
+        return self._result._ids_of(self._query)
 
     @property
     def scores(self) -> NDArray[np.float32]:

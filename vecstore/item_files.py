@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from typing import Any, final
@@ -11,6 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from vecstore.catalog import FileRecord
+from vecstore.id_table import IdTable
 from vecstore.storage.columns import arrow_view, string_bytes
 from vecstore.storage.items import ItemSegment
 
@@ -18,6 +20,9 @@ __all__ = ["FEW_ROWS", "ItemFiles"]
 
 FEW_ROWS = 64
 """Up to as many rows, Python finds their ids faster than Arrow builds a table (1 µs each)."""
+
+WORTH_TABLE = 256
+"""A table of all ids is made when every 256th row was looked up: then it has cost a few percent."""
 
 
 @final
@@ -40,6 +45,10 @@ class ItemFiles:
         self._first = [record.min_row_id for record in self.records]
         self._first_row_ids = np.array(self._first, dtype=np.int64)
         self._id_columns = [_IdColumn(record, open_segment) for record in self.records]
+        last = max((record.max_row_id for record in self.records), default=-1)
+        self._extent = range(min(self._first, default=0), last + 1)
+        self._id_table: IdTable | None = None
+        self._until_table = max(FEW_ROWS, len(self._extent) // WORTH_TABLE)
 
     def ids(self, row_ids: NDArray[np.int64]) -> pa.Array:
         """Return the ids of rows, a string array in the order of ``row_ids``."""
@@ -51,23 +60,29 @@ class ItemFiles:
             return pa.nulls(0, pa.string())
         return _in_order(pa.chunked_array(parts, pa.string()), order).combine_chunks()
 
-    def id_strings(self, row_ids: NDArray[np.int64]) -> NDArray[np.object_]:
-        """Return the ids of rows as Python strings, ndarray of shape (n,), object.
+    def id_strings(self, row_ids: NDArray[np.int64]) -> list[str]:
+        """Return the ids of rows as Python strings, in the order of ``row_ids``.
 
         A single query has few hits in many files: there a table costs more than the search.
         """
-        found = np.empty(len(row_ids), dtype=object)
+        if self._id_table is not None:
+            return self._id_table.strings(row_ids)
+        self._until_table -= len(row_ids)
+        if self._until_table < 0:
+            self._until_table = sys.maxsize  # once, whatever comes of it
+            files = ((self.row_ids_of(r), self._open(r).ids) for r in self.records)
+            self._id_table = IdTable.of(files, self._extent)
         if len(row_ids) > FEW_ROWS:
-            found[:] = self.ids(row_ids).to_pylist()
-            return found
-        unread = []
+            return self.ids(row_ids).to_pylist()  # type: ignore[no-any-return]
+        found, unread = [], []
         for place, row in enumerate(row_ids.tolist()):
             number = bisect_right(self._first, row) - 1
             while (position := self._id_columns[number].position(row)) < 0:
                 number -= 1  # it lies in a gap of a compacted file, see _locate
-            found[place] = text = self._id_columns[number].text(position)
+            text = self._id_columns[number].text(position)
             if text is None:
                 unread.append(place)
+            found.append(text or "")
         if unread:
             for record, slots, positions in self._locate(row_ids[unread]):
                 ids = self._open(record).glimpse_ids(positions)
@@ -88,6 +103,12 @@ class ItemFiles:
     def columns(self, schema: pa.Schema) -> list[pa.Table]:
         """Return whole columns, dead rows included, as one table for each file."""
         return [self._open(record).columns(schema) for record in self.records]
+
+    def row_ids_of(self, record: FileRecord) -> NDArray[np.int64]:
+        """Return the rows of a file, dead ones included, ascending."""
+        if record.contiguous:
+            return np.arange(record.min_row_id, record.max_row_id + 1)
+        return self._open(record).row_ids
 
     def _locate(
         self, row_ids: NDArray[np.int64]

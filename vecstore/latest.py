@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import final
+from typing import NamedTuple, final
 
 from vecstore.catalog import Catalog, CollectionRecord
+from vecstore.catalog.watch import ChangeToken
 from vecstore.encoders import Encoders
 from vecstore.index_files import IndexFiles
 from vecstore.lexical import LexicalCache
@@ -44,19 +45,22 @@ class LatestVersion:
         self._id = record.id
         self._refresh_interval = refresh_interval
         self._lock = threading.RLock()
-        self._version: OpenVersion | None = None
-        self._token: tuple[int, ...] | None = None
-        self._checked_at = 0.0
+        self._known: _Known | None = None
 
     def get(self) -> OpenVersion:
-        """Return the newest version as far as a look at the clock or two files can tell."""
-        self._catalog.require_own_process()  # before the lock, which a fork may have left taken
+        """Return the newest version as far as a look at the clock or a file can tell.
+
+        A query that finds nothing new waits for nobody: what is known is read at once, and
+        replaced as a whole.
+        """
+        token = self._catalog.change_token()  # refuses a fork, which may have left a lock taken
+        known = self._known
+        if known is not None and self._is_fresh(known, token):
+            return known.version
         with self._lock:
-            token = self._catalog.change_token()
-            age = time.monotonic() - self._checked_at
-            fresh = token == self._token if token else age < self._refresh_interval
-            if self._version is not None and fresh:
-                return self._version
+            known = self._known
+            if known is not None and self._is_fresh(known, self._catalog.change_token()):
+                return known.version  # somebody asked while this thread waited
             return self.refresh()
 
     def refresh(self) -> OpenVersion:
@@ -67,7 +71,7 @@ class LatestVersion:
             token, checked_at = self._catalog.change_token(), time.monotonic()
             number = self._catalog.version(self._id)
             indexes = tuple(self._catalog.indexes(self._id))
-            version = self._version
+            version = None if self._known is None else self._known.version
             if version is None:
                 version = self.at(None)
             elif version.snapshot.version != number:
@@ -76,8 +80,14 @@ class LatestVersion:
             elif version.indexes != indexes:
                 version = self._open(version.snapshot)
             self.cache.retain({file.id for file in version.snapshot.state.files})
-            self._version, self._token, self._checked_at = version, token, checked_at
+            self._known = _Known(version, token, checked_at)
             return version
+
+    def _is_fresh(self, known: _Known, token: ChangeToken | None) -> bool:
+        """Whether nothing has been committed since, or, where no file tells, not long ago."""
+        if token is None:
+            return time.monotonic() - known.checked_at < self._refresh_interval
+        return token == known.token
 
     def at(self, number: int | None) -> OpenVersion:
         """Open a version by its number, or the newest."""
@@ -92,3 +102,11 @@ class LatestVersion:
             encoders=self.encoders,
             lexical=self._lexical,
         )
+
+
+class _Known(NamedTuple):
+    """The newest version that is known, and what tells whether there is a newer one."""
+
+    version: OpenVersion
+    token: ChangeToken | None
+    checked_at: float

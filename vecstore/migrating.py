@@ -198,7 +198,7 @@ class Migratable(Upgradable):
             snapshot,
             to,
             priority=priority,
-            demand=self._demand.read(),
+            demand=self._notes.demand(),
             translators=self._latest.translators,
             seed=seed,
         )
@@ -274,10 +274,10 @@ class Migratable(Upgradable):
         from vecstore_translators.offset import MIN_QUERIES
 
         snapshot = self._settled().snapshot
-        found = {n: self._recent.of(r.id, least=MIN_QUERIES) for n, r in snapshot.spaces.items()}
+        found = {n: self._notes.recent(r.id, least=MIN_QUERIES) for n, r in snapshot.spaces.items()}
         return upgrade_status(
             snapshot,
-            demand=self._demand.read(),
+            demand=self._notes.demand(),
             jobs=tuple(self._catalog.checkpoints(self._record.id, JOB_PREFIX).values()),
             queries={name: asked for name, asked in found.items() if asked is not None},
             predict=predict,
@@ -329,7 +329,7 @@ class Migratable(Upgradable):
         from vecstore_translators.offset import MIN_QUERIES
 
         if queries is None and advice.side == "documents":
-            queries = self._recent.of(snapshot.space(advice.target).id, least=MIN_QUERIES)
+            queries = self._notes.recent(snapshot.space(advice.target).id, least=MIN_QUERIES)
         [old] = [t for t in snapshot.state.translators if t.id == advice.id]
         opened = self._latest.translators.open(old)
         refit, fit = try_refit(snapshot, advice, old, opened, queries=queries, seed=seed)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import Any, final, overload
 
 import numpy as np
@@ -13,11 +12,11 @@ from numpy.typing import NDArray
 
 from vecstore.catalog import IndexRecord, TranslatorRecord
 from vecstore.encoding import Encoder
-from vecstore.errors import InvalidArgumentError, NotFoundError
 from vecstore.filters import Where
-from vecstore.hits import SearchResult
-from vecstore.ids import Ids, as_ids
+from vecstore.hits import Hits, SearchResult
+from vecstore.ids import Ids
 from vecstore.inputs import Vectors
+from vecstore.items import Item, item_batches, items_by_id
 from vecstore.search.cascade import Cascade
 from vecstore.search.embedding import DirectEmbedder, DocumentEmbedder
 from vecstore.search.plan import Execution, Plan
@@ -35,23 +34,11 @@ from vecstore.search.run import run
 from vecstore.snapshot import Snapshot
 from vecstore.spaces import Space
 from vecstore.status import SpaceStatus
-from vecstore.storage.columns import arrow_view
 from vecstore.version import OpenVersion
 
-__all__ = ["CollectionVersion", "Item", "Readable"]
+__all__ = ["CollectionVersion", "Readable"]
 
 SCAN_ROWS = 10_000
-
-
-@final
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Item:
-    """An item as it is stored. Vectors by space; unit norm in cosine spaces."""
-
-    id: str
-    document: str | None
-    metadata: Mapping[str, Any]
-    vectors: Mapping[str, NDArray[np.float32]]
 
 
 class Readable(ABC):
@@ -70,8 +57,10 @@ class Readable(ABC):
         """Return who embeds the documents of a cascade, and keeps the vectors if it can."""
 
     @abstractmethod
-    def _note(self, queries: QueryVectors, result: SearchResult) -> None:
-        """Take note of a search, where there is somebody to learn from it."""
+    def _note(
+        self, space_id: str, queries: NDArray[np.float32], row_ids: NDArray[np.int64]
+    ) -> None:
+        """Take note of what a space was asked and what was found, if somebody learns from it."""
 
     @property
     def version(self) -> int:
@@ -140,31 +129,9 @@ class Readable(ABC):
             An id has no live item.
         """
         snapshot = self._settled().snapshot
-        wanted = as_ids([ids] if isinstance(ids, str) else ids)
-        row_ids = snapshot.find(wanted)
-        if (row_ids < 0).any():
-            missing = wanted[int(np.flatnonzero(row_ids < 0)[0])].as_py()
-            raise NotFoundError(
-                f"{(row_ids < 0).sum()} of {len(wanted)} ids have no item in version "
-                f"{snapshot.version} of collection {snapshot.state.collection.name!r}, such as "
-                f"{missing!r}"
-            )
-        vectors = [_native_vectors(snapshot, space, row_ids) for space in spaces]
-        rows = snapshot.items(row_ids, snapshot.state.schema.names).to_pylist()
-        items = [
-            Item(
-                id=row.pop("id"),
-                document=row.pop("document"),
-                metadata=row,
-                vectors={
-                    space: found[number]
-                    for space, (present, found) in zip(spaces, vectors, strict=True)
-                    if present[number]
-                },
-            )
-            for number, row in enumerate(rows)
-        ]
-        return items[0] if isinstance(ids, str) else items
+        if isinstance(ids, str):
+            return items_by_id(snapshot, [ids], spaces)[0]
+        return items_by_id(snapshot, ids, spaces)
 
     def scan(
         self,
@@ -181,31 +148,7 @@ class Readable(ABC):
             Columns id, document, the metadata, and one FixedSizeList of float32 for each
             requested space, null where an item has no native vector in it.
         """
-        if batch_rows < 1:
-            raise InvalidArgumentError(f"expected batch_rows >= 1, got {batch_rows}")
-        snapshot = self._settled().snapshot
-        for space in spaces:
-            snapshot.space(space)
-            if space in snapshot.state.schema.names:
-                raise InvalidArgumentError(
-                    f"space {space!r} and a metadata column share a name, and a batch has one "
-                    "column of each name; scan without the space and read its vectors with get"
-                )
-        return self._batches(snapshot, spaces, where, batch_rows)
-
-    @staticmethod
-    def _batches(
-        snapshot: Snapshot, spaces: Sequence[str], where: Where | None, batch_rows: int
-    ) -> Iterator[pa.RecordBatch]:
-        """Read batch after batch; arguments were checked when the scan was asked for."""
-        rows = snapshot.live if where is None else snapshot.matching(where)
-        row_ids = rows.to_array()
-        for start in range(0, len(row_ids), batch_rows):
-            part = row_ids[start : start + batch_rows]
-            table = snapshot.items(part, snapshot.state.schema.names)
-            for space in spaces:
-                table = table.append_column(space, _vector_column(snapshot, space, part))
-            yield table.combine_chunks().to_batches()[0]
+        return item_batches(self._settled().snapshot, spaces, where, batch_rows)
 
     def search(
         self,
@@ -288,6 +231,18 @@ class Readable(ABC):
         DimensionMismatchError, NonFiniteError, InvalidFilterError, InvalidArgumentError
         """
         version = self._version()
+        only_vectors = (
+            text is None and where is None and encoder is None and depth is None and budget is None
+            and lexical is None and min_score is None and execution is None
+            and rescore_depth is None and not allow_partial
+        )  # fmt: skip
+        if only_vectors:
+            plain = version.plain(space)
+            query = None if plain is None else plain.space.takes(vectors)
+            if plain is not None and query is not None:
+                result = plain.search(query, checked_count(k, limit))
+                self._note(plain.space_id, query, result.row_ids)
+                return Hits(result, 0)
         snapshot = version.snapshot
         encoder_of = version.encoders.of if encoder is None else lambda _: encoder
         depth = checked_depth(depth, unused=encoder is not None and vectors is not None)
@@ -318,8 +273,17 @@ class Readable(ABC):
             wanted=wanted,
             min_score=checked_min_score(min_score),
         )
-        result = SearchResult(snapshot=snapshot, plan=prepared.plan, outcome=outcome)
-        self._note(queries, result)
+        result = SearchResult(
+            snapshot,
+            prepared.plan,
+            outcome.answer.scores,
+            outcome.answer.row_ids,
+            outcome.provenances,
+            origins=outcome.answer.origins,
+            embedded=outcome.embedded,
+            degraded=outcome.degraded,
+        )
+        self._note(prepared.plan.target.id, queries.by_space[queries.target], result.row_ids)
         return result[0] if queries.single else result
 
     def explain(
@@ -378,21 +342,7 @@ class CollectionVersion(Readable):
         """Keep nothing, whatever is asked for: the version is read only."""
         return DirectEmbedder()
 
-    def _note(self, queries: QueryVectors, result: SearchResult) -> None:
+    def _note(
+        self, space_id: str, queries: NDArray[np.float32], row_ids: NDArray[np.int64]
+    ) -> None:
         """Learn nothing from searches of the past."""
-
-
-def _native_vectors(
-    snapshot: Snapshot, space: str, row_ids: NDArray[np.int64]
-) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
-    """Return which rows have a vector, and the vectors (zeros for the others)."""
-    present = snapshot.native(space).contains(row_ids)
-    vectors = np.zeros((len(row_ids), snapshot.space(space).space.dim), np.float32)
-    vectors[present] = snapshot.gather(space, row_ids[present])
-    return present, vectors
-
-
-def _vector_column(snapshot: Snapshot, space: str, row_ids: NDArray[np.int64]) -> pa.Array:
-    present, vectors = _native_vectors(snapshot, space, row_ids)
-    values = arrow_view(vectors.reshape(-1))
-    return pa.FixedSizeListArray.from_arrays(values, vectors.shape[1], mask=arrow_view(~present))

@@ -176,6 +176,21 @@ class Snapshot:
             gathered /= np.linalg.norm(gathered, axis=1, keepdims=True)
         return gathered
 
+    def native_vectors(
+        self, space: str, row_ids: NDArray[np.int64]
+    ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+        """Return which rows have a native vector, and the vectors (zeros for the others).
+
+        Returns
+        -------
+        present : ndarray of shape (n,), bool
+        vectors : ndarray of shape (n, dim), float32
+        """
+        present = self.native(space).contains(row_ids)
+        vectors = np.zeros((len(row_ids), self.space(space).space.dim), np.float32)
+        vectors[present] = self.gather(space, row_ids[present])
+        return present, vectors
+
     def vectors_changed(self, space: str) -> int:
         """Return the last version that wrote or replaced vectors of a space; -1 if none did."""
         own = self.space(space).id
@@ -209,8 +224,8 @@ class Snapshot:
         """Return the ids of rows, a string array in the order of ``row_ids``."""
         return self._item_files.ids(row_ids)
 
-    def id_strings(self, row_ids: NDArray[np.int64]) -> NDArray[np.object_]:
-        """Return the ids of rows as Python strings, ndarray of shape (n,), object."""
+    def id_strings(self, row_ids: NDArray[np.int64]) -> list[str]:
+        """Return the ids of rows as Python strings, in the order of ``row_ids``."""
         return self._item_files.id_strings(row_ids)
 
     def items(self, row_ids: NDArray[np.int64], columns: Sequence[str]) -> pa.Table:
@@ -260,9 +275,7 @@ class Snapshot:
 
     def row_ids_of(self, record: FileRecord) -> NDArray[np.int64]:
         """Return the rows of an item file, dead ones included, ascending."""
-        if record.contiguous:
-            return np.arange(record.min_row_id, record.max_row_id + 1)
-        return self._items(record).row_ids
+        return self._item_files.row_ids_of(record)
 
     def deletes_of(self, record: FileRecord) -> Deletes:
         """Return the rows that a delete file takes away."""

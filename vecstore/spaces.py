@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, final, get_args
 
@@ -35,6 +36,10 @@ _LONGEST = 1e18
 # A squared length this close to one is a length of one, to 1e-6.
 _UNIT = 2e-6
 _FLOAT16_MAX = float(np.finfo(np.float16).max)
+_FLOAT32 = np.dtype(np.float32)
+_WIDER = (np.dtype(np.float64), np.dtype(np.float16))
+# Shorter and longer vectors are summed again, more exactly, before their length is believed.
+_LEAST_SQUARE = 1e-30
 
 
 @final
@@ -204,7 +209,7 @@ class Space:
                 f"({self.describe()}), got {rows.shape[1]}; embed with the model of this space"
             )
         # One pass finds every kind of bad value: NaN and infinity survive a sum of squares.
-        squares = np.einsum("ij,ij->i", rows, rows)
+        squares = _squares(rows)
         if self.normalised and _all_near_one(squares):
             return rows  # what encoders give as a rule, and a query should pay for once
         if not np.isfinite(squares).all():
@@ -218,7 +223,7 @@ class Space:
         if not self.normalised:
             self._require_scorable(squares)
             return rows
-        if not (squares > 1e-30).all():
+        if not (squares > _LEAST_SQUARE).all():
             # Tiny but honest vectors underflow in float32; only a true zero has no direction.
             squares = np.einsum("ij,ij->i", rows, rows, dtype=np.float64)
         if not (squares > 0).all():
@@ -229,6 +234,38 @@ class Space:
             )
         return np.ascontiguousarray(rows / np.sqrt(squares)[:, None], dtype=np.float32)
 
+    def takes(self, query: object) -> NDArray[np.float32] | None:
+        """Return what :meth:`prepare_queries` makes of one query, if nothing is to be said of it.
+
+        A part of every search, and so in a few steps; None sends the rest to the long way.
+
+        Parameters
+        ----------
+        query : ndarray of shape (dim,), float
+            Whatever else comes is None, as is a vector that is refused, or nearly so.
+
+        Returns
+        -------
+        ndarray of shape (1, dim), float32, or None
+        """
+        if type(query) is not np.ndarray or query.shape != (self.dim,):
+            return None
+        if query.dtype is not _FLOAT32:
+            if query.dtype not in _WIDER:
+                return None
+            with np.errstate(over="ignore"):
+                query = query.astype(np.float32)
+        elif not query.flags.c_contiguous:
+            return None
+        row: NDArray[np.float32] = query[None]
+        squared = np.vdot(query, query)  # which, unlike a dot product, overflows without a warning
+        square = float(squared)
+        if self.metric != "cosine":
+            return row if square <= _LONGEST**2 else None
+        if 1 - _UNIT < square < 1 + _UNIT:
+            return row
+        return row / np.sqrt(squared) if _LEAST_SQUARE < square < math.inf else None
+
     def _require_scorable(self, squares: NDArray[Any]) -> None:
         """Refuse vectors so long that float32 scores of them overflow."""
         long = np.flatnonzero(squares > _LONGEST**2)
@@ -237,6 +274,14 @@ class Space:
                 f"space {self.name!r}: row {long[0]} has length {np.sqrt(squares[long[0]]):g}; "
                 f"float32 scores overflow beyond {_LONGEST:g}. Scale the vectors"
             )
+
+
+def _squares(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return squared lengths, ndarray of shape (n,)."""
+    if len(rows) == 1:  # as Space.takes sums it
+        return np.array([np.vdot(rows[0], rows[0])])
+    squares: NDArray[np.float32] = np.einsum("ij,ij->i", rows, rows)
+    return squares
 
 
 def _all_near_one(squares: NDArray[np.float32]) -> bool:

@@ -8,13 +8,15 @@ from typing import Any, final
 
 from vecstore.catalog import IndexRecord
 from vecstore.encoders import Encoders
+from vecstore.errors import VecstoreError
 from vecstore.index_files import IndexFiles
 from vecstore.lexical import DEFAULT_LANGUAGE, LexicalCache
 from vecstore.search.execute import PreparedPlan
 from vecstore.search.hybrid import DEFAULT_WEIGHT, Lexical
+from vecstore.search.plain import PlainSearch
 from vecstore.search.plan import Execution, make_plan
 from vecstore.search.prepare import prepare
-from vecstore.search.request import checked_lexical
+from vecstore.search.request import checked_lexical, ranking_space
 from vecstore.snapshot import Snapshot
 from vecstore.translation import Translators
 
@@ -47,6 +49,7 @@ class OpenVersion:
         self._lexical = lexical
         self._lock = threading.Lock()
         self._plans: dict[Any, PreparedPlan] = {}
+        self._plain: dict[object, PlainSearch | None] = {}
 
     def words(
         self, texts: Sequence[str] | None, weight: float | None, *, space: str | None = None
@@ -98,3 +101,25 @@ class OpenVersion:
             with self._lock:
                 self._plans[key] = prepared
         return prepared
+
+    def plain(self, space: object) -> PlainSearch | None:
+        """Return the plain search of a space; None where there is none, or it is refused.
+
+        Parameters
+        ----------
+        space : str or None
+            As a search takes it; None for the space that a search ranks in by default.
+        """
+        try:
+            return self._plain[space]
+        except (KeyError, TypeError):  # not asked yet, or nothing that names a space
+            pass
+        if space is not None and not isinstance(space, str):
+            return None
+        try:
+            target = ranking_space(self.snapshot, space, None)
+            found = PlainSearch.of(self.prepared(target, (target,), execution=None))
+        except VecstoreError:
+            return None  # the general way says why, once it has looked at the query
+        self._plain[space] = found
+        return found

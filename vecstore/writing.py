@@ -16,18 +16,17 @@ from vecstore.encoders import Encoders
 from vecstore.encoding import Encoder
 from vecstore.errors import InvalidArgumentError
 from vecstore.filters import Where
-from vecstore.hits import SearchResult
 from vecstore.ids import Ids
 from vecstore.inputs import Documents, Vectors, checked_rows, require_space, with_embedded
 from vecstore.latest import LatestVersion
 from vecstore.metadata import Metadata
 from vecstore.reading import CollectionVersion, Readable
 from vecstore.search.embedding import DirectEmbedder, DocumentEmbedder, SharedEmbedder
-from vecstore.search.request import QueryVectors
 from vecstore.snapshot import Snapshot
 from vecstore.spaces import EncodingProfile, Metric, Space, VectorType
 from vecstore.storage.root import DataRoot
 from vecstore.upgrade.demand import DemandCounter
+from vecstore.upgrade.notes import SearchNotes
 from vecstore.upgrade.recent import RecentQueries
 from vecstore.version import OpenVersion
 from vecstore.writes import (
@@ -67,10 +66,10 @@ class Writable(Readable):
         )
         self._shared_embedder = SharedEmbedder(lambda *made: self._coverage.add(*made))
         self._coverage = CoverageWriter(self._keep, self._shared_embedder.forget)
-        self._recent = RecentQueries()
-        self._demand = DemandCounter(
+        demand = DemandCounter(
             catalog.demand, record.id, live=lambda: self._latest.refresh().snapshot.live
         )
+        self._notes = SearchNotes(demand, RecentQueries())
         self._writer = Writer(
             catalog,
             root,
@@ -306,10 +305,10 @@ class Writable(Readable):
     def _embedder(self, *, commit: bool) -> DocumentEmbedder:
         return self._shared_embedder if commit else DirectEmbedder()
 
-    def _note(self, queries: QueryVectors, result: SearchResult) -> None:
-        """Count what searches return, as demand, and remember what was asked."""
-        self._demand.count(result.row_ids)
-        self._recent.add(result.plan.target.id, queries.by_space[queries.target])
+    def _note(
+        self, space_id: str, queries: NDArray[np.float32], row_ids: NDArray[np.int64]
+    ) -> None:
+        self._notes.add(space_id, queries, row_ids)
 
     def _keep(
         self, record: SpaceRecord, row_ids: NDArray[np.int64], vectors: NDArray[np.float32]

@@ -213,8 +213,10 @@ def test_a_write_prepared_for_a_space_that_was_replaced_is_refused(new_database,
             lambda: docs.upsert(ids=["b"], vectors=np.ones((1, DIM)), space="v2"),
             lambda: docs.add_vectors(ids=["a"], vectors=np.ones((1, DIM)), space="v2"),
         ):
-            docs._latest._version = stale = docs._latest.at(2)
-            docs._latest._checked_at = time.monotonic()
+            stale = docs._latest.at(2)
+            docs._latest._known = docs._latest._known._replace(
+                version=stale, checked_at=time.monotonic()
+            )
             assert stale.snapshot.space("v2").space.dim == DIM
             with pytest.raises(SpaceMismatchError, match="replaced"):
                 write()

@@ -12,6 +12,7 @@ from hypothesis.extra import numpy as hnp
 
 from vecstore.rows import RowSet
 from vecstore.upgrade import demand as module
+from vecstore.upgrade import notes
 from vecstore.upgrade.demand import Demand
 
 hits = hnp.arrays(
@@ -72,7 +73,7 @@ def filled(store, name="docs"):
 
 
 def counted(docs):
-    return as_dict(docs._demand.read())
+    return as_dict(docs._notes.demand())
 
 
 def test_demand_survives_a_restart_and_adds_up_over_handles(place):
@@ -159,12 +160,12 @@ def test_long_counting_is_summed_in_memory_and_written_in_the_background(store, 
     docs, vectors = filled(store)
     found = [docs.search(vectors[n : n + 1], k=6).row_ids for n in range(30)]
     found.append(docs.search(vectors[:5], k=6).row_ids)  # more than may wait at once
-    assert docs._demand._cells <= 20
+    assert docs._notes._demand._cells <= 20
     docs.flush()
-    monkeypatch.setattr(module, "_FLUSH_S", 0.0)
+    monkeypatch.setattr(notes, "_FLUSH_S", 0.0)
     found.append(docs.search(vectors[:1], k=6).row_ids)
     for thread in threading.enumerate():
-        if thread.name == "vecstore-demand":
+        if thread.name == "vecstore-notes":
             thread.join()
     parts = docs._catalog.demand.read(docs._record.id)
     assert as_dict(Demand.merged(list(map(Demand.from_bytes, parts.values())))) == pytest.approx(
@@ -173,7 +174,7 @@ def test_long_counting_is_summed_in_memory_and_written_in_the_background(store, 
 
 
 def waiting():
-    return [thread for thread in threading.enumerate() if thread.name == "vecstore-demand"]
+    return [thread for thread in threading.enumerate() if thread.name == "vecstore-notes"]
 
 
 @pytest.mark.parametrize("how", ["close", "fail", "drop"])
@@ -197,5 +198,5 @@ def test_nothing_is_written_after_the_store_was_closed(place, monkeypatch, how):
             store.close()
         for thread in waiting():
             thread.join(timeout=5)  # a timer that was cancelled ends at once
-        docs._demand.count(np.array([[1, 2]]))
+        docs._notes.add("space", np.ones((1, 4), np.float32), np.array([[1, 2]]))
         assert not waiting()

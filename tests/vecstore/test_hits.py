@@ -52,7 +52,7 @@ def test_ids_come_in_the_order_of_the_rows_asked_for_however_many(docs):
     rows = np.random.default_rng(2).permutation(FILES * ROWS).astype(np.int64)
     expected = [f"{row // ROWS}-{row % ROWS}" for row in rows]
     for n in (0, 1, FEW_ROWS, FEW_ROWS + 1, len(rows)):
-        assert snapshot.id_strings(rows[:n]).tolist() == expected[:n]
+        assert snapshot.id_strings(rows[:n]) == expected[:n]
         assert n == 0 or snapshot.ids(rows[:n]).to_pylist() == expected[:n]
 
 

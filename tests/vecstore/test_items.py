@@ -68,7 +68,7 @@ def test_few_ids_are_read_from_their_groups_first_and_then_from_whole_columns(do
     cache = SegmentCache(known.cache.root)
     for decoded in (0, 2, 2):
         fresh = Snapshot(known.state, cache)
-        assert fresh.id_strings(rows).tolist() == [f"{n:05}" for n in rows]
+        assert fresh.id_strings(rows) == [f"{n:05}" for n in rows]
         assert sum("id" in segment._columns for segment in cache._open.values()) == decoded
 
 
@@ -81,7 +81,7 @@ def test_ids_in_the_gaps_of_a_file_are_found_the_first_time_too(store, docs):
     expected = known.ids(rows).to_pylist()
     for _ in range(2):
         fresh = Snapshot(known.state, SegmentCache(known.cache.root))
-        assert fresh.id_strings(rows).tolist() == fresh.id_strings(rows).tolist() == expected
+        assert fresh.id_strings(rows) == fresh.id_strings(rows) == expected
 
 
 def test_a_commit_reads_no_file_again_that_was_verified_before(store, docs):

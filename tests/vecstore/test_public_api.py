@@ -45,6 +45,7 @@ POSITIONAL = {
     "Space.require_model": ["model", "revision"],
     "Space.prepare": ["vectors"],
     "Space.prepare_queries": ["vectors"],
+    "Space.takes": ["query"],
     "Encoder.encode_documents": ["texts"],
     "Encoder.encode_queries": ["texts"],
 }

@@ -39,6 +39,7 @@ from vecstore.catalog.rows import (
     write_changes,
 )
 from vecstore.catalog.states import collection_gone, collection_row, read_state
+from vecstore.catalog.watch import ChangeToken
 from vecstore.errors import AlreadyExistsError, CommitConflictError
 from vecstore.names import slug
 
@@ -92,8 +93,11 @@ class Catalog:
         """Raise UnsupportedOperationError in a forked child; takes no lock."""
         self._database.require_own_process()
 
-    def change_token(self) -> tuple[int, ...] | None:
-        """Return a value that changes with every commit, read without SQL, or None."""
+    def change_token(self) -> ChangeToken | None:
+        """Return a value that changes with every commit, read without SQL, or None.
+
+        Refuses a forked child, as :meth:`require_own_process` does.
+        """
         return self._database.change_token()
 
     # Collections

@@ -13,6 +13,7 @@ from typing import Any, ParamSpec, TypeVar, final
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
+from vecstore.catalog.watch import ChangeToken, Watch
 from vecstore.errors import (
     CorruptFileError,
     InvalidArgumentError,
@@ -32,8 +33,17 @@ ATTEMPTS = 6
 FIRST_PAUSE_S = 0.05
 
 BUSY_TIMEOUT_S = 30.0
-# Linux before 6.13 stamps files with the time of the last timer interrupt, up to 10 ms ago.
-CLOCK_TICK_NS = 20_000_000
+
+_process = os.getpid()
+"""The process that this is; asked by every query, and asking the system takes as long as a hit."""
+
+
+def _forked() -> None:
+    global _process
+    _process = os.getpid()
+
+
+os.register_at_fork(after_in_child=_forked)
 
 
 @final
@@ -68,9 +78,9 @@ class Database:
                 f"the database driver {error.name!r} is not installed; "
                 "pip install 'vecstore[postgres]'"
             ) from error
-        self._process = os.getpid()
+        self._process = _process
         database = self.url.database if self.is_sqlite else None
-        self._watched = (database, f"{database}-wal") if database else ()
+        self._watch = Watch(database) if database else None
         if self.is_sqlite:
             event.listen(self._engine, "connect", _configure_sqlite)
             event.listen(self._engine, "begin", _begin_sqlite)
@@ -78,7 +88,7 @@ class Database:
     @property
     def inherited(self) -> bool:
         """Whether this process is a forked child of the one that opened the database."""
-        return os.getpid() != self._process
+        return _process != self._process
 
     def require_own_process(self) -> None:
         """Refuse a forked child: connections, and locks that were held, do not survive a fork.
@@ -91,7 +101,7 @@ class Database:
         if self.inherited:
             raise UnsupportedOperationError(
                 f"expected the store to be used by process {self._process}, which opened it; got "
-                f"its forked child {os.getpid()}, where connections and locks are not valid. Open "
+                f"its forked child {_process}, where connections and locks are not valid. Open "
                 "the store again in the child with vecstore.open, or start workers by the "
                 "'spawn' method of multiprocessing"
             )
@@ -142,29 +152,20 @@ class Database:
                     if write:
                         reach(Failpoint.SQL_COMMIT, self.url.database)
             if write:
+                if self._watch is not None:
+                    self._watch.sign()
                 reach(Failpoint.SQL_COMMITTED, self.url.database)
         except (SQLAlchemyError, OSError) as error:
             raise _mapped(error, self.url) from error
 
-    def change_token(self) -> tuple[int, ...] | None:
-        """Return a cheap value that changes with every commit of any process, or None.
+    def change_token(self) -> ChangeToken | None:
+        """Return a cheap value that changes with every commit of any process; None of a server.
 
-        For SQLite it is read from the file system (no SQL): every commit writes to the WAL.
-        A WAL that is being overwritten keeps its size, so a change within the last tick of the
-        file system's clock may not be the last one with that time: until the tick is over the
-        token is another one every time.
+        Refuses a forked child, as :meth:`require_own_process` does.
         """
-        token: list[int] = []
-        for path in self._watched:
-            try:
-                stat = os.stat(path)  # noqa: PTH116 - once per query, and Path costs five times as much
-            except FileNotFoundError:
-                token += (0, 0)
-            else:
-                token += (stat.st_mtime_ns, stat.st_size)
-        if token and (now := time.time_ns()) - max(token[::2]) < CLOCK_TICK_NS:
-            token.append(now)
-        return tuple(token) or None
+        if _process != self._process:
+            self.require_own_process()
+        return None if self._watch is None else self._watch.token()
 
     def damage(self) -> list[str]:
         """Return what SQLite finds wrong with its file, a line each; a server keeps its own."""

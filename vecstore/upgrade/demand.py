@@ -1,15 +1,14 @@
 """Demand: which rows searches return, so that what is asked for is embedded first.
 
-Nothing is written while a query waits. A search leaves its row ids in memory; they are summed
-now and then, and added to the catalog in the background, when the collection is flushed, and
-before a backfill reads them. Demand of several processes adds up. It is no part of any version.
+Nothing is written while a query waits. What searches found is summed in memory now and then, and
+added to the catalog in the background, when the collection is flushed, and before a backfill
+reads it. Demand of several processes adds up. It is no part of any version.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, final
@@ -29,7 +28,6 @@ MOST_ROWS = 100_000
 """Rows that are remembered; of more, those least asked for are forgotten."""
 
 _PENDING_CELLS = 65_536
-_FLUSH_S = 30.0
 _FOLD_FROM = 8
 
 _log = logging.getLogger(__name__)
@@ -123,18 +121,15 @@ class DemandCounter:
         self._id = collection_id
         self._live = live
         self._lock = threading.Lock()
-        self._flushing = threading.Lock()
         # Copied into, not appended to: arrays that live on make the next searches slower, by
         # more than their copies cost.
         self._rows = np.empty(_PENDING_CELLS, np.int64)
         self._ranks = np.empty(_PENDING_CELLS, np.int32)
         self._cells = 0
         self._counted: Demand | None = None
-        self._timer: threading.Timer | None = None
-        self._stopped = False
 
     def count(self, row_ids: NDArray[np.int64]) -> None:
-        """Take note of hits, ndarray of shape (queries, k); costs a query two small copies."""
+        """Count hits, ndarray of shape (queries, k)."""
         ranks = np.arange(1, row_ids.shape[1] + 1, dtype=np.int32)
         with self._lock:
             if self._cells + row_ids.size > _PENDING_CELLS:
@@ -146,26 +141,12 @@ class DemandCounter:
                 self._rows[here] = row_ids.ravel()
                 self._ranks[here].reshape(row_ids.shape)[:] = ranks
                 self._cells = here.stop
-            if self._timer is None and not self._stopped:
-                self._timer = self._flush_later()
 
     def flush(self) -> None:
         """Add what was counted to the catalog; if that refuses, it is kept for another try."""
-        with self._flushing:
-            self._flush()
-
-    def stop(self) -> None:
-        """Write nothing by itself from here on: the catalog is about to be closed."""
-        with self._flushing, self._lock:
-            self._stopped = True
-            self._cancel()
-
-    def _flush(self) -> None:
-        """Flush; the caller holds the lock of flushes."""
         with self._lock:
             self._sum()
             counted, self._counted = self._counted, None
-            self._cancel()
         if counted is None or not len(counted):
             return
         try:
@@ -174,26 +155,6 @@ class DemandCounter:
             _log.warning("demand is not written yet: %s", error)
             with self._lock:
                 self._take(counted)
-
-    def _cancel(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _flush_later(self) -> threading.Timer:
-        """Flush after a while, and so more likely between two rushes of queries than inside one."""
-        this = weakref.ref(self)  # a store that nobody uses any more must not be kept for this
-
-        def flush() -> None:
-            if (counter := this()) is not None:
-                with counter._flushing:
-                    if not counter._stopped:
-                        counter._flush()
-
-        timer = threading.Timer(_FLUSH_S, flush)
-        timer.name, timer.daemon = "vecstore-demand", True
-        timer.start()
-        return timer
 
     def read(self) -> Demand:
         """Return the demand of all processes, this one's newest included."""
