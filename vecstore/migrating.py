@@ -46,6 +46,7 @@ class Migratable(Upgradable):
         encoders: Encoders,
         refresh_interval: float,
         compact_after: int | None,
+        keep_queries: bool,
         refit: bool,
     ) -> None:
         super().__init__(
@@ -55,6 +56,7 @@ class Migratable(Upgradable):
             encoders=encoders,
             refresh_interval=refresh_interval,
             compact_after=compact_after,
+            keep_queries=keep_queries,
         )
         self._tried: dict[str, int] = {}
         self._refits = BackgroundRefits(
@@ -375,4 +377,5 @@ class Migratable(Upgradable):
         if gone:
             self._catalog.replace_index(self._record.id, None, replaced=gone)
             self.refresh()
+        self._notes.forget_spaces()
         return told[-1]

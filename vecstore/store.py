@@ -17,6 +17,7 @@ from vecstore.errors import AlreadyExistsError, InvalidArgumentError, NotFoundEr
 from vecstore.names import check_name
 from vecstore.places import located
 from vecstore.storage.root import open_root
+from vecstore.upgrade.recent import keeps_queries
 
 if TYPE_CHECKING:
     # Imported by the verbs that need them: opening a store does not.
@@ -37,6 +38,7 @@ def open(
     refit: bool = True,
     cache: str | os.PathLike[str] | None = None,
     compact_after: int | None = COMPACT_AFTER,
+    keep_queries: bool | None = None,
 ) -> Store:
     """Open a store.
 
@@ -65,6 +67,11 @@ def open(
     compact_after : int, optional
         After a write that leaves this many small files of a similar size, they are merged, in
         a commit of its own; None leaves that to :meth:`Collection.compact`.
+    keep_queries : bool, optional
+        Keep the vectors of a space's last 512 queries beside its data, so that indexes are tuned on
+        them in other processes too; False keeps none, and removes those that are there. By
+        default as the environment variable ``VECSTORE_KEEP_QUERIES`` says, 0 or 1; without it,
+        they are kept.
 
     Raises
     ------
@@ -90,6 +97,7 @@ def open(
         "encoders": encoders,
         "cache": cache,
         "compact_after": compact_after,
+        "keep_queries": keep_queries,
         "refit": refit,
     }
     where = located(place, data)
@@ -119,12 +127,14 @@ class Store:
         refit: bool = True,
         cache: str | os.PathLike[str] | None = None,
         compact_after: int | None = COMPACT_AFTER,
+        keep_queries: bool | None = None,
     ) -> None:
         if compact_after is not None and compact_after < 2:
             raise InvalidArgumentError(
                 f"expected compact_after of at least 2, or None, got {compact_after}"
             )
         self._compact_after = compact_after
+        self._keep_queries = keeps_queries(keep_queries)
         self._root = open_root(data, cache=cache)
         self._catalog = Catalog(url)
         self._refresh_interval = refresh_interval
@@ -324,5 +334,6 @@ class Store:
                     refresh_interval=self._refresh_interval,
                     refit=self._refit,
                     compact_after=self._compact_after,
+                    keep_queries=self._keep_queries,
                 )
             return self._open[record.id]

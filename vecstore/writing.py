@@ -56,6 +56,7 @@ class Writable(Readable):
         encoders: Encoders,
         refresh_interval: float,
         compact_after: int | None,
+        keep_queries: bool,
     ) -> None:
         self._catalog = catalog
         self._root = root
@@ -69,7 +70,8 @@ class Writable(Readable):
         demand = DemandCounter(
             catalog.demand, record.id, live=lambda: self._latest.refresh().snapshot.live
         )
-        self._notes = SearchNotes(demand, RecentQueries())
+        recent = RecentQueries(root, f"data/{record.directory}/queries", kept=keep_queries)
+        self._notes = SearchNotes(demand, recent, spaces=self._space_ids)
         self._writer = Writer(
             catalog,
             root,
@@ -158,6 +160,7 @@ class Writable(Readable):
     def drop_space(self, name: str) -> None:
         """Drop a space with its vectors and translators; older versions still have them."""
         self._commit(definitions.remove_space(name))
+        self._notes.forget_spaces()
 
     # Writes
 
@@ -301,6 +304,10 @@ class Writable(Readable):
         self._catalog.require_own_process()  # before waiting for a thread that a fork lost
         self._coverage.settle()
         return self._latest.get()
+
+    def _space_ids(self) -> frozenset[str]:
+        """Return the ids of the spaces that can be searched now."""
+        return frozenset(r.id for r in self._latest.refresh().snapshot.spaces.values())
 
     def _embedder(self, *, commit: bool) -> DocumentEmbedder:
         return self._shared_embedder if commit else DirectEmbedder()

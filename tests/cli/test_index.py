@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,21 @@ def test_what_was_measured_is_printed_and_kept(
     assert report["reached"]
     assert f"recall@10 {report['recall']['mean']:.3f} [" in run("info", SHOP).stdout
     assert f"{report['recall']['mean']:.3f}\t" in run("index", "list", SHOP).stdout
+
+
+def test_it_is_tuned_on_the_queries_that_a_service_was_asked(
+    shop: Path, run: Any, json_of: Any, graphs_first: None
+) -> None:
+    service = (
+        "import sys, numpy as np, vecstore\n"
+        "with vecstore.open(sys.argv[1]) as store:\n"
+        "    for query in np.random.default_rng(0).standard_normal((110, 3)):\n"
+        "        store.collection('products').search(query, space='v1', k=3)\n"
+    )
+    subprocess.run([sys.executable, "-c", service, shop / SHOP], check=True, timeout=120)
+    run("index", "build", SHOP, "--space", "v1", "--auto", "--recall", "0.9")
+    [kept] = json_of("index", "list", SHOP)
+    assert kept["report"]["origin"].startswith("110 recent queries of 'v1'")
 
 
 @pytest.mark.parametrize("words", [(), ("--auto",), ("--kind", "auto"), ("--memory", "2GB")])

@@ -43,7 +43,7 @@ __all__ = [
 
 LEAST_RECALL = 0.9
 _QUERIES, _K, _SEED = 64, 10, 0
-_CACHES = ("translated", "lexical", "signatures")
+_CACHES = ("translated", "lexical", "signatures", "queries")
 
 
 def check_indexes(case: Case) -> Iterator[Diagnosis]:

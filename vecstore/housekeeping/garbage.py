@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final, final
@@ -30,8 +30,10 @@ _OWN: Final = {
     "translators": re.compile(rf"translators/{_NAME}/[^/]+"),
     "indexes": re.compile(rf"indexes/{_NAME}\.faiss"),
     "translated": re.compile(rf"translated/({_NAME}(?:\+{_NAME})*)-[a-z]+/({_NAME})\.arrow"),
+    "queries": re.compile(rf"queries/({_NAME})\.arrow"),
     "temporary": re.compile(r"(?:.*/)?\.[^/]+\.tmp"),
 }
+_UNREGISTERED: Final = ("translated", "queries", "temporary")
 
 
 @final
@@ -44,8 +46,8 @@ class GarbageReport:
     files, bytes : int
     kinds : dict of str to int
         Files of each kind: items, vectors, deletes, translators, indexes, translated (a cache
-        of translations), temporary (unfinished files), and dropped (of collections that are
-        no more).
+        of translations), queries (a sample of those of a space), temporary (unfinished files),
+        and dropped (of collections that are no more).
     paths : tuple of str
         Relative to the data root, sorted.
     dry_run : bool
@@ -83,12 +85,13 @@ def collect_garbage(
     for collection in catalog.collections():
         files = found.pop(collection.directory, {})
         own = {p: k for p, f in files.items() if (k := _kind(p, f, before)) is not None}
-        registered = [p for p, kind in own.items() if kind not in ("translated", "temporary")]
+        registered = [p for p, kind in own.items() if kind not in _UNREGISTERED]
         sweep = catalog.sweep(
             collection.id, expired_before=before, orphans=registered, forget=not dry_run
         )
         kinds |= {path: _kind_of(path) or "" for path in sweep.paths if path in files}
-        kinds |= {path: kind for path, kind in own.items() if _is_stale(path, kind, sweep)}
+        spaces = {s.id for s in catalog.state(collection.id).spaces if s.retired_version is None}
+        kinds |= {path: kind for path, kind in own.items() if _is_stale(path, kind, sweep, spaces)}
     rest = [file for files in found.values() for file in files.values()]
     kinds |= {f.path: "dropped" for f in rest if _kind(f.path, f, before) is not None}
     if not dry_run:
@@ -113,12 +116,15 @@ def _kind_of(path: str) -> str | None:
     return next((kind for kind, pattern in _OWN.items() if pattern.fullmatch(inner)), None)
 
 
-def _is_stale(path: str, kind: str, sweep: Sweep) -> bool:
+def _is_stale(path: str, kind: str, sweep: Sweep, spaces: Set[str]) -> bool:
     """Say whether a file is a remnant, or a cache made from something that is gone."""
-    if kind == "temporary":
-        return True
-    match = _OWN["translated"].fullmatch(path.split("/", 2)[2])
-    if kind != "translated" or match is None:
+    if kind not in _UNREGISTERED:
         return False
-    translators, source = match[1].split("+"), match[2]
-    return source not in sweep.file_ids or not sweep.translator_ids.issuperset(translators)
+    match = _OWN[kind].fullmatch(path.split("/", 2)[2])
+    assert match is not None
+    if kind == "queries":
+        return match[1] not in spaces
+    if kind == "translated":
+        translators, source = match[1].split("+"), match[2]
+        return source not in sweep.file_ids or not sweep.translator_ids.issuperset(translators)
+    return True

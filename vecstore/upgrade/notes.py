@@ -7,20 +7,25 @@ hundredth query.
 
 from __future__ import annotations
 
+import logging
 import threading
 import weakref
 from collections import defaultdict, deque
+from collections.abc import Callable, Set
 from typing import TypeVar, final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vecstore.errors import VecstoreError
 from vecstore.upgrade.demand import Demand, DemandCounter
 from vecstore.upgrade.recent import RecentQueries
 
 __all__ = ["SearchNotes"]
 
 T = TypeVar("T", bound=np.generic)
+
+_log = logging.getLogger(__name__)
 
 _FLUSH_S = 30.0
 # So many notes of single queries are kept, and of so many hits at most.
@@ -30,11 +35,22 @@ _MOST_HITS = 1024
 
 @final
 class SearchNotes:
-    """Takes note of the searches of one collection. Thread-safe."""
+    """Takes note of the searches of one collection. Thread-safe.
 
-    def __init__(self, demand: DemandCounter, recent: RecentQueries) -> None:
+    Parameters
+    ----------
+    demand, recent
+        Learn from what was found and from what was asked.
+    spaces : callable
+        Returns the ids of the spaces there are now.
+    """
+
+    def __init__(
+        self, demand: DemandCounter, recent: RecentQueries, *, spaces: Callable[[], Set[str]]
+    ) -> None:
         self._demand = demand
         self._recent = recent
+        self._spaces = spaces
         # Bytes and not arrays: they are copies, and a queue of them is added to without a lock.
         self._notes: deque[tuple[str, bytes, bytes]] = deque()
         self._lock = threading.Lock()
@@ -66,14 +82,25 @@ class SearchNotes:
         return self._demand.read()
 
     def recent(self, space_id: str, *, least: int) -> NDArray[np.float32] | None:
-        """Return the last queries of a space, (n, dim); None if there are fewer than ``least``."""
+        """Return the last queries of a space, (n, dim); None if there are fewer than ``least``.
+
+        Those that other processes have kept stand in for what this one was not asked.
+        """
         self._settle()
         return self._recent.of(space_id, least=least)
 
     def flush(self) -> None:
-        """Write what was counted; what cannot be written is kept for another try."""
+        """Write what was counted, and a sample of what was asked.
+
+        Demand that cannot be written is kept for another try.
+        """
         with self._flushing:
             self._flush()
+
+    def forget_spaces(self) -> None:
+        """Forget what spaces were asked that are gone."""
+        self._settle()
+        self._recent.keep_only(self._spaces())
 
     def stop(self) -> None:
         """Write nothing by itself from here on: the catalog is about to be closed."""
@@ -104,6 +131,10 @@ class SearchNotes:
             self._cancel()
         self._settle()
         self._demand.flush()
+        try:
+            self._recent.save(self._spaces)
+        except VecstoreError as error:
+            _log.info("recent queries are not kept: %s", error)
 
     def _wake(self) -> None:
         """See to it that all is written after a while."""
