@@ -232,7 +232,7 @@ class Readable(ABC):
         """
         version = self._version()
         only_vectors = (
-            text is None and where is None and encoder is None and depth is None and budget is None
+            text is None and encoder is None and depth is None and budget is None
             and lexical is None and min_score is None and execution is None
             and rescore_depth is None and not allow_partial
         )  # fmt: skip
@@ -240,7 +240,9 @@ class Readable(ABC):
             plain = version.plain(space)
             query = None if plain is None else plain.space.takes(vectors)
             if plain is not None and query is not None:
-                result = plain.search(query, checked_count(k, limit))
+                count = checked_count(k, limit)
+                allowed = None if where is None else version.snapshot.matching(where)
+                result = plain.search(query, count, allowed)
                 self._note(plain.space_id, query, result.row_ids)
                 return Hits(result, 0)
         snapshot = version.snapshot

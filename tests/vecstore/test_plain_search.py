@@ -33,6 +33,7 @@ def indexed(tmp_path_factory):
                     docs.upsert(
                         ids=[f"{part}-{n}" for n in range(ROWS // FILES)],
                         vectors=rng.standard_normal((ROWS // FILES, DIM)),
+                        metadata={"n": np.arange(ROWS // FILES)},
                     )
                 docs.build_index(space="v", kind=kind)
                 made[metric, kind] = docs
@@ -55,6 +56,8 @@ def same(plain, general):
     assert (plain.embedded, plain.degraded) == (0, None)
     assert plain._result.to_arrow().equals(general._result.to_arrow())
 
+
+FILTERS = {None: ROWS, "n < 0": 0, "n = 3": FILES, "n < 15": 15 * FILES, "n >= 0": ROWS}
 
 FORMS = {
     "float32": lambda q: q,
@@ -81,16 +84,18 @@ FORMS = {
     form=st.sampled_from(sorted(FORMS)),
     k=st.sampled_from([1, 2, 10, ROWS, ROWS + 7, 500]),
     named=st.booleans(),
+    where=st.sampled_from(list(FILTERS)),
 )
-def test_both_ways_give_the_same_hits(indexed, metric, kind, seed, form, k, named):
+def test_both_ways_give_the_same_hits(indexed, metric, kind, seed, form, k, named, where):
     docs = indexed(metric, kind)
     unit = np.random.default_rng(seed).standard_normal(DIM).astype(np.float32)
     query = FORMS[form](unit / np.linalg.norm(unit))
     options = {"limit": k, "space": "v"} if named else {"k": k}
+    options |= {"where": where} if where else {}
     assert docs._version().plain("v" if named else None) is not None
     plain = docs.search(query, **options)
     same(plain, generally(docs, query, **options))
-    assert len(plain) == min(k, ROWS)
+    assert len(plain) == min(k, FILTERS[where])
     batch = docs.search(np.array([query, query]), **options)
     assert [hits.ids for hits in batch] == [plain.ids] * 2
     assert batch.ids.shape == (2, k)
@@ -289,3 +294,26 @@ def test_a_collection_that_another_handle_dropped_is_gone_for_plain_searches_too
         other.drop_collection("docs")
         with pytest.raises(NotFoundError, match="dropped"):
             docs.search(vectors(1)[0])
+
+
+def test_a_filter_that_lets_through_items_without_vectors_finds_those_with_some(tmp_path):
+    with vecstore.open(tmp_path / "store") as store:
+        docs = store.create_collection("docs")
+        docs.create_space("v", dim=DIM)
+        vectors = np.random.default_rng(3).standard_normal((40, DIM))
+        docs.upsert(ids=[f"a{n}" for n in range(40)], vectors=vectors, metadata={"n": range(40)})
+        docs.create_space("w", dim=DIM, supersedes="v")
+        moved = np.roll(vectors[::2], 1, axis=1) + 0.5
+        docs.add_vectors(ids=[f"a{n}" for n in range(0, 40, 2)], vectors=moved, space="w")
+        docs.build_index(space="w", kind="flat")
+        options = {"space": "w", "where": "n < 21", "k": 40, "allow_partial": True}
+        assert docs._version().plain("w") is None, (
+            "the rest of the items is ranked by another space"
+        )
+        docs.delete(ids=[f"a{n}" for n in range(1, 40, 2)])
+        docs.build_index(space="w", kind="flat")
+        assert docs._version().plain("w") is not None
+        docs.upsert(ids=["none"], documents=["only words"], metadata={"n": [1]})
+        plain = docs.search(vectors[4].astype(np.float32), space="w", where="n < 21", k=40)
+        assert sorted(plain.ids) == sorted(f"a{n}" for n in range(0, 21, 2))
+        same(plain, docs.search(vectors[4].astype(np.float32), **options))

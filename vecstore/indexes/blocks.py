@@ -8,6 +8,7 @@ fit into one reused buffer.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, final
@@ -39,6 +40,9 @@ _HALF_ERROR = 2.0**-9
 _HALF_UNDERFLOW = 2.0**-25
 _HALF_SAMPLE = 4096
 _HALF_BYTES = 2**22
+
+# Memory of a gather that is over, 32 MiB at most, for the next.
+_spare: deque[NDArray[np.float32]] = deque(maxlen=1)
 
 # Moves an exponent from float16's bias (15) to float32's (127).
 _HALF_TO_SINGLE = np.float32(2.0**112)
@@ -174,32 +178,50 @@ def tiles(
     dim = blocks[0].vectors.shape[1]
     capacity = max(64, gather_bytes // (4 * max(dim, 1)))
     capacity = min(capacity, sum(block.kept for block in blocks))
-    buffer: NDArray[np.float32] | None = None
-    ids = np.empty(0, dtype=np.int64)
+    memory: NDArray[np.float32] | None = None
     filled = 0
-    for block in blocks:
-        whole = block.kept == len(block)
-        if block.vectors.dtype == np.float32 and (map_masked or (whole and len(block) >= map_from)):
-            yield from _mapped(block, None if whole else block.keep, map_rows)
-            continue
-        if buffer is None:
-            buffer = np.empty((capacity, dim), dtype=np.float32)
-            ids = np.empty(capacity, dtype=np.int64)
-        positions = None if whole or block.keep is None else np.flatnonzero(block.keep)
-        start, total = 0, block.kept
-        while start < total:
-            step = min(total - start, capacity - filled)
-            rows = slice(start, start + step) if positions is None else positions[start:][:step]
-            target = buffer[filled : filled + step]
-            _gather(block, rows, target)
-            ids[filled : filled + step] = block.row_ids[rows]
-            filled += step
-            start += step
-            if filled == capacity:
-                yield Tile(row_ids=ids, vectors=buffer)
-                filled = 0
-    if filled and buffer is not None:
-        yield Tile(row_ids=ids[:filled], vectors=buffer[:filled])
+    try:
+        for block in blocks:
+            whole = block.kept == len(block)
+            if block.vectors.dtype == np.float32 and (
+                map_masked or (whole and len(block) >= map_from)
+            ):
+                yield from _mapped(block, None if whole else block.keep, map_rows)
+                continue
+            if memory is None:
+                memory = _taken(capacity * dim)
+                buffer = memory[: capacity * dim].reshape(capacity, dim)
+                ids = np.empty(capacity, dtype=np.int64)
+            positions = None if whole or block.keep is None else np.flatnonzero(block.keep)
+            start, total = 0, block.kept
+            while start < total:
+                step = min(total - start, capacity - filled)
+                rows = slice(start, start + step) if positions is None else positions[start:][:step]
+                target = buffer[filled : filled + step]
+                _gather(block, rows, target)
+                ids[filled : filled + step] = block.row_ids[rows]
+                filled += step
+                start += step
+                if filled == capacity:
+                    yield Tile(row_ids=ids, vectors=buffer)
+                    filled = 0
+        if filled:
+            yield Tile(row_ids=ids[:filled], vectors=buffer[:filled])
+    finally:
+        if memory is not None:
+            _spare.append(memory)
+
+
+def _taken(numbers: int) -> NDArray[np.float32]:
+    """Return memory for so many numbers at least, the last search's where that is enough.
+
+    Fresh pages cost more than what is copied into them: a tenth of an exact search of a batch.
+    """
+    try:
+        spare = _spare.pop()
+    except IndexError:
+        spare = None
+    return np.empty(numbers, np.float32) if spare is None or len(spare) < numbers else spare
 
 
 def gather_rows(

@@ -1,4 +1,4 @@
-"""The plainest search: one query, one index that holds all there is to rank, nothing around it.
+"""The plainest search: one query, one index that holds all there is to rank, at most a filter.
 
 Most queries of a service are of this kind, and the index answers them in a few dozen
 microseconds: a plan that is looked through again for each would cost a good part of that. What
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from vecstore.hits import SearchResult
 from vecstore.indexes.base import Index
 from vecstore.indexes.originals import Originals
+from vecstore.rows import RowSet
 from vecstore.search.execute import OpenSource, PreparedPlan
 from vecstore.spaces import Space
 
@@ -34,7 +35,7 @@ class PlainSearch:
     """
 
     __slots__ = (
-        "_index", "_originals", "_plan", "_provenances", "_snapshot", "space", "space_id",
+        "_index", "_originals", "_plan", "_provenances", "_rows", "_snapshot", "space", "space_id",
     )  # fmt: skip
 
     def __init__(
@@ -47,6 +48,9 @@ class PlainSearch:
         self._provenances = prepared.provenances
         self._index = index
         self._originals = originals
+        # Rows of a filter are live ones: where all of those are indexed, nothing is to be left out.
+        rows = prepared.sources[0].indexed
+        self._rows = None if len(rows) == len(prepared.snapshot.live) else rows
 
     @classmethod
     def of(cls, prepared: PreparedPlan) -> Self | None:
@@ -54,19 +58,25 @@ class PlainSearch:
         if len(prepared.sources) != 1:
             return None
         [source] = prepared.sources
-        if source.index is None or not _is_all(source):
+        if source.index is None or not source.index.supports_filter or not _is_all(source):
             return None
         return cls(prepared, source.index, source.originals)
 
-    def search(self, query: NDArray[np.float32], k: int) -> SearchResult:
+    def search(
+        self, query: NDArray[np.float32], k: int, allowed: RowSet | None = None
+    ) -> SearchResult:
         """Search.
 
         Parameters
         ----------
         query : ndarray of shape (1, dim), float32
             As :meth:`Space.takes <vecstore.Space.takes>` returns it.
+        allowed : RowSet, optional
+            Live rows that pass a filter; None for all.
         """
-        scores, row_ids = self._index.nearest(query, k, originals=self._originals)
+        if allowed is not None and self._rows is not None:
+            allowed = allowed & self._rows
+        scores, row_ids = self._index.nearest(query, k, allowed=allowed, originals=self._originals)
         return self.result(scores, row_ids)
 
     def result(self, scores: NDArray[np.float32], row_ids: NDArray[np.int64]) -> SearchResult:
