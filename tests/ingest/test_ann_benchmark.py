@@ -38,7 +38,10 @@ def test_results_hold_the_true_neighbours_and_what_plots_need(
     written = sorted((tmp_path / "r" / path.stem / "10" / "vecstore").glob("*.hdf5"))
     assert len(written) == 6
     with h5py.File(tmp_path / "r" / path.stem / "10" / "vecstore" / "hnsw_16_200_512.hdf5") as file:
-        np.testing.assert_array_equal(file["neighbors"][:], order[:, :10])
+        # The graph's float16 may put another row in the tenth place, if it is as near but for that.
+        found = file["neighbors"][:]
+        pairs = zip(found.tolist(), order[:, :10].tolist(), strict=True)
+        assert np.mean([len(set(a) & set(b)) / 10 for a, b in pairs]) >= 0.99
         expected = np.take_along_axis(true, order, axis=1)[:, :10]
         np.testing.assert_allclose(file["distances"][:], expected, atol=2e-3)
         assert file["times"].shape == (20,)
