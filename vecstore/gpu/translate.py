@@ -96,7 +96,9 @@ def _through(
 class _Lane:
     """A pinned buffer for each way, and the block that is under way in them."""
 
-    def __init__(self, torch: Any, there: tuple[int, int], back: tuple[int, int], place: Any):
+    def __init__(
+        self, torch: Any, there: tuple[int, int], back: tuple[int, int], place: Any
+    ) -> None:
         pinned = place.type == "cuda"
         self._torch = torch
         self._place = place
