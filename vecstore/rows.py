@@ -106,6 +106,13 @@ class RowSet:
         found = (self.bits[np.where(inside, byte, 0)] >> (row_ids & 7).astype(np.uint8)) & 1
         return (found.astype(bool)) & inside
 
+    @cached_property
+    def members(self) -> Int64Array:
+        """What :meth:`to_array` returns, kept for who asks a small set again and again."""
+        members = self.to_array()
+        members.flags.writeable = False
+        return members
+
     def to_array(self) -> Int64Array:
         """Return the members in ascending order, ndarray of shape (len(self),), int64."""
         return np.flatnonzero(np.unpackbits(self.bits, bitorder="little")).astype(np.int64)

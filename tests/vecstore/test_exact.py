@@ -267,13 +267,19 @@ def test_a_thread_count_holds_for_the_calling_thread_only():
 
 
 @settings(max_examples=100, deadline=None)
-@given(seed=st.integers(0, 2**32 - 1), k=st.integers(1, 12), width=st.integers(0, 40))
-def test_merge_ranks_by_score_then_row_id(seed, k, width):
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    n=st.sampled_from([1, 4]),
+    k=st.integers(1, 12),
+    width=st.one_of(st.integers(0, 40), st.integers(100, 900)),
+    distinct=st.sampled_from([6, 1000]),
+)
+def test_merge_ranks_by_score_then_row_id(seed, n, k, width, distinct):
     rng = np.random.default_rng(seed)
-    scores = rng.integers(0, 6, (4, width)).astype(np.float32)
-    row_ids = np.array([rng.permutation(100)[:width] for _ in range(4)], dtype=np.int64)
+    scores = rng.integers(0, distinct, (n, width)).astype(np.float32)
+    row_ids = np.array([rng.permutation(1000)[:width] for _ in range(n)], dtype=np.int64)
     best, ids = merge_top_k(scores, row_ids, k)
-    for row in range(4):
+    for row in range(n):
         ranked = sorted(zip(-scores[row], row_ids[row], strict=True))[:k]
         wanted = [(-s, i) for s, i in ranked] + [(-np.inf, -1)] * (k - len(ranked))
         assert list(zip(best[row].tolist(), ids[row].tolist(), strict=True)) == wanted

@@ -137,6 +137,18 @@ def test_rank_all_of_many_files_agrees_with_one(n, dtype):
     np.testing.assert_allclose(scores, best(Originals([one]))[0], rtol=1e-5)
 
 
+@pytest.mark.parametrize("n", [1, 3])
+def test_rank_all_of_one_filter_after_another_mixes_nothing_up(n):
+    vectors, queries = rows(300), rows(n, seed=8)
+    parts = np.array_split(np.arange(300), 5)
+    originals = Originals([Block(row_ids=part, vectors=vectors[part]) for part in parts])
+    filters = [RowSet.of(np.arange(first, 300, 7)) for first in (0, 1, 150)]
+    for some in (*filters, *reversed(filters)):
+        scores, found = originals.rank_all(queries, 5, some, "ip")
+        assert (found == some.to_array()).all()
+        np.testing.assert_allclose(scores, queries @ vectors[found[0]].T, atol=1e-5)
+
+
 @pytest.mark.parametrize("n", [1, 20])
 def test_rank_all_covers_every_row_asked_for(n):
     originals = Originals([block()])

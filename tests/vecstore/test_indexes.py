@@ -164,11 +164,11 @@ def test_hnsw_lists_serve_filters_only_where_they_are_the_cheapest():
     tenth = {"eligible": 10_000, "total": 100_000, "nlist": 632, "nprobe": 50}
     chosen = {}
     for eligible in (50, 10_000, 90_000):
-        ef = widened_ef(64, 10, eligible=eligible, total=100_000)
-        costs = filtered_costs(10, ef, n_queries=1, **{**tenth, "eligible": eligible})
+        ef = widened_ef(16, 10, eligible=eligible, total=100_000)
+        costs = filtered_costs(10, ef, single=True, **{**tenth, "eligible": eligible})
         chosen[eligible] = min(costs, key=costs.get)
     assert chosen == {50: "scan", 10_000: "lists", 90_000: "graph"}
-    assert "lists" not in filtered_costs(10, 64, n_queries=1, **{**tenth, "nlist": 0})
+    assert "lists" not in filtered_costs(10, 64, single=True, **{**tenth, "nlist": 0})
 
 
 def test_hnsw_over_files_out_of_order_ranks_by_the_right_vectors():

@@ -8,7 +8,7 @@ translates them inside the search. Either way a mask over row ids goes in as it 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self, final
@@ -38,6 +38,7 @@ class FaissBody:
     def __init__(self, index: Any, plan: IndexPlan) -> None:
         self._index = index
         self._plan = plan
+        self._last: tuple[object, object, object, Any] = (None, None, None, None)
 
     @classmethod
     def fill(
@@ -135,6 +136,27 @@ class FaissBody:
             if size:
                 parts.append(faiss.rev_swig_ptr(lists.get_ids(number), size).copy())
         return np.concatenate(parts)
+
+    def parameters(
+        self, make: Callable[[Any, int, Any], Any], effort: int, allowed: RowSet | None
+    ) -> Any:
+        """Return FAISS's search parameters, those of the last search where they are the same.
+
+        Made anew for every query they would take a tenth of it.
+
+        Parameters
+        ----------
+        make : callable
+            Called with faiss, the effort and FAISS's selector of the rows.
+        effort : int
+        allowed : RowSet or None
+        """
+        maker, tried, rows, made = self._last
+        if maker is not make or tried != effort or rows is not allowed:
+            faiss = load_faiss()
+            made = make(faiss, effort, selector(faiss, allowed))
+            self._last = make, effort, allowed, made
+        return made
 
     def search(self, queries: NDArray[np.float32], k: int, search_parameters: Any) -> Answer:
         """Search by FAISS and return scores (larger is better) and row ids.

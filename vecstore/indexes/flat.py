@@ -14,8 +14,7 @@ from vecstore.indexes.base import Answer, Index, IndexPlan, Progress
 from vecstore.indexes.blocks import Block
 from vecstore.indexes.faiss_body import FaissBody, faiss_metric
 from vecstore.indexes.faiss_gpu import DEVICE_SPEC, LEAST_SHARE, WIDEST, Gpu, find_gpu, lengthened
-from vecstore.indexes.faiss_library import load_faiss
-from vecstore.indexes.originals import score_positions
+from vecstore.indexes.faiss_library import load_faiss, threads
 from vecstore.indexes.parameters import ParameterSpec, ParameterValue
 from vecstore.indexes.topk import MISSING, merge_top_k
 from vecstore.rows import RowSet
@@ -105,7 +104,7 @@ class FlatIndex(Index[FaissBody]):
         allowed: RowSet | None,
     ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.bool_]]:
         """Rank rows by their vectors, and say for which queries no other row can be better."""
-        scores = score_positions(queries, self._body.vectors, positions, self.metric)
+        scores = self._scores(queries, positions)
         row_ids = self._body.row_ids[positions]
         certain: NDArray[np.bool_] = positions.min(axis=1) >= 0
         gone = positions < 0
@@ -116,6 +115,20 @@ class FlatIndex(Index[FaissBody]):
         if positions.shape[1] < len(self):
             certain &= proposed[:, -1] + self._rounding(queries) < scores[:, -1]
         return scores, row_ids, certain
+
+    def _scores(
+        self, queries: NDArray[np.float32], positions: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """Score rows where they lie; FAISS leaves out those at -1."""
+        faiss = load_faiss()
+        scores = np.empty(positions.shape, dtype=np.float32)
+        positions = np.ascontiguousarray(positions)
+        arrays = map(faiss.swig_ptr, (scores, queries, self._body.vectors, positions))
+        products = self.metric == "ip"
+        kernel = faiss.fvec_inner_products_by_idx if products else faiss.fvec_L2sqr_by_idx
+        with threads(faiss, 1 if len(queries) == 1 else 0):
+            kernel(*arrays, self.dim, *positions.shape)
+        return scores if products else np.subtract(0, scores)
 
     def _rounding(self, queries: NDArray[np.float32]) -> NDArray[np.float32]:
         """Bound what float32 sums of d products, in whatever order, are off by, twice."""

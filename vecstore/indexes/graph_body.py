@@ -2,7 +2,7 @@
 
 A graph walks through all rows, whatever the filter: with a tenth of them eligible it has to look
 at ten times as many. Inverted lists skip what a filter leaves out for a bit test. So a large
-graph carries one-bit codes of its rows in lists, a tenth of its memory, by which a filtered search
+graph carries short codes of its rows in lists, a tenth of its memory, by which a filtered search
 finds candidates; the store's own vectors rank them.
 
 Payload: the graph's bytes first, so that FAISS maps them; the lists' bytes; the size of these,
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from vecstore.errors import CorruptFileError
 from vecstore.indexes.faiss_body import FaissBody, faiss_metric
 from vecstore.indexes.faiss_library import load_faiss
-from vecstore.indexes.ivf_rabitq import CODED_LISTS
+from vecstore.indexes.ivf_pq import FAST_LISTS
 from vecstore.indexes.plans import IndexPlan
 
 __all__ = ["GraphBody", "empty_graph"]
@@ -66,9 +66,7 @@ class GraphBody:
         graph = FaissBody.open(source, end, plan, inner=_CLASSES[str(plan.parameters["codec"])])
         if not size:
             return cls(graph, None)
-        return cls(
-            graph, FaissBody.open(_part(source, end, size), size, plan, inner=(CODED_LISTS,))
-        )
+        return cls(graph, FaissBody.open(_part(source, end, size), size, plan, inner=(FAST_LISTS,)))
 
     @property
     def row_ids(self) -> NDArray[np.int64]:

@@ -17,13 +17,13 @@ from vecstore.indexes.base import Answer, Index, IndexPlan, Progress
 from vecstore.indexes.blocks import Block, fits_float16
 from vecstore.indexes.cagra import filled_on_gpu
 from vecstore.indexes.exact import BATCH
-from vecstore.indexes.faiss_body import FaissBody, selector
+from vecstore.indexes.faiss_body import FaissBody
 from vecstore.indexes.faiss_gpu import DEVICE_SPEC
 from vecstore.indexes.faiss_library import load_faiss
 from vecstore.indexes.filtered import LISTS_FROM
 from vecstore.indexes.graph_body import GraphBody, empty_graph
-from vecstore.indexes.ivf_rabitq import coded_lists, search_coded_lists
-from vecstore.indexes.lists import MAX_LISTS, settle_lists, widened_nprobe
+from vecstore.indexes.ivf_pq import FAST_BITS, product_lists
+from vecstore.indexes.lists import MAX_LISTS, search_lists, settle_lists, widened_nprobe
 from vecstore.indexes.parameters import ParameterSpec, ParameterValue
 from vecstore.rows import RowSet
 
@@ -33,14 +33,15 @@ __all__ = ["HnswIndex", "filtered_costs", "widened_ef"]
 # where vectors of few dimensions make codes of few bits.
 _REFINE = 10
 _REFINE_BITS = 640
-_QUERY_BITS = 4
+# Dimensions that share a word of the codes.
+_PART = 4
 
 
 @final
 class HnswIndex(Index[GraphBody]):
     """Hierarchical navigable small world graph over float16 vectors.
 
-    Memory 2 d + 8 m bytes per row, and d / 8 + 24 for the coded lists that serve filtered
+    Memory 2 d + 8 m bytes per row, and d / 8 + 8 for the coded lists that serve filtered
     searches of large graphs. The walk is bound by the memory that it reads, so half the bytes
     make it faster too; the rows it finds are ranked by their own vectors. Vectors that float16
     cannot tell apart are kept as float32, in 4 d bytes. Under "ip" it is meant for unit vectors,
@@ -144,9 +145,9 @@ class HnswIndex(Index[GraphBody]):
         wanted = {"auto": plan.rows >= LISTS_FROM, "always": plan.rows > 0, "never": False}
         if not wanted[str(settings["filter_lists"])]:
             return GraphBody(body, None)
-        listed = replace(plan, parameters=settle_lists({"nlist": 0, "nprobe": 0}, plan.rows))
+        coded = replace(plan, parameters=_list_parameters(plan.rows, plan.dim))
         # The rows are in the graph: what is left counts as the last of them.
-        lists = coded_lists(blocks, listed, lambda _, total: progress(total, total))
+        lists = product_lists(blocks, coded, lambda _, total: progress(total, total))
         return GraphBody(body, lists)
 
     @classmethod
@@ -165,7 +166,7 @@ class HnswIndex(Index[GraphBody]):
                 widened_ef(int(settings["ef_search"]), k, eligible=eligible, total=len(self)),
                 eligible=eligible,
                 total=len(self),
-                n_queries=n_queries,
+                single=n_queries < BATCH,
                 nlist=self._body.nlist,
                 nprobe=self._nprobe(settings),
             )
@@ -195,27 +196,30 @@ class HnswIndex(Index[GraphBody]):
             return self._body.graph.search(queries, k, _free_walk(int(settings["ef_search"])))
         if settings["filtered"] != "lists":
             ef = widened_ef(int(settings["ef_search"]), k, eligible=eligible, total=len(self))
-            return self._body.graph.search(queries, k, _walk(ef, allowed))
+            walk = self._body.graph.parameters(_walk, ef, allowed)
+            return self._body.graph.search(queries, k, walk)
         assert self._body.lists is not None
-        looked_at = {
-            "nlist": self._body.nlist,
-            "nprobe": self._nprobe(settings),
-            "filter_nprobe": 0,
-            "query_bits": _QUERY_BITS,
-        }
-        return search_coded_lists(
+        looked_at = {"nlist": self._body.nlist, "nprobe": self._nprobe(settings)}
+        return search_lists(
             self._body.lists,
             queries,
             k,
             allowed,
             eligible=eligible,
             total=len(self),
-            settings=looked_at,
+            settings={**looked_at, "filter_nprobe": 0},
         )
 
     def _nprobe(self, settings: Mapping[str, ParameterValue]) -> int:
         """Return how many coded lists a search would look at without a filter."""
         return int(settings["filter_nprobe"]) or math.ceil(self._body.nlist / 4)
+
+
+def _list_parameters(rows: int, dim: int) -> dict[str, ParameterValue]:
+    """Return the parameters of the coded lists that a graph carries."""
+    part = next(width for width in range(_PART, 0, -1) if not dim % width)
+    lists = settle_lists({"nlist": 0, "nprobe": 0}, rows)
+    return {**lists, "m": dim // part, "nbits": FAST_BITS}
 
 
 def _halves(blocks: Sequence[Block], plan: IndexPlan) -> bool:
@@ -236,13 +240,11 @@ def _halves(blocks: Sequence[Block], plan: IndexPlan) -> bool:
 @lru_cache
 def _free_walk(ef: int) -> Any:
     """Return the parameters of an unfiltered walk, which every query shares."""
-    return load_faiss().SearchParametersHNSW(efSearch=ef)
+    return _walk(load_faiss(), ef, None)
 
 
-def _walk(ef: int, allowed: RowSet) -> Any:
-    """Return the parameters of a walk under a filter."""
-    faiss = load_faiss()
-    return faiss.SearchParametersHNSW(efSearch=ef, sel=selector(faiss, allowed))
+def _walk(faiss: Any, ef: int, chosen: Any) -> Any:
+    return faiss.SearchParametersHNSW(efSearch=ef, sel=chosen)
 
 
 def widened_ef(ef_search: int, k: int, *, eligible: int, total: int) -> int:
@@ -263,31 +265,31 @@ def widened_ef(ef_search: int, k: int, *, eligible: int, total: int) -> int:
     return min(total, math.ceil(max(ef_search, k) * total / eligible))
 
 
+@lru_cache(maxsize=1024)  # queries that share a filter ask the same
 def filtered_costs(
-    k: int, ef: int, *, eligible: int, total: int, n_queries: int, nlist: int, nprobe: int
-) -> dict[str, float]:
+    k: int, ef: int, *, eligible: int, total: int, single: bool, nlist: int, nprobe: int
+) -> Mapping[str, float]:
     """Return what each way to a filtered answer costs per query.
 
     The unit is the time in which a scan reads one row, about 0.25 µs at 384 dimensions; a
     batch is scanned by matrix products, in an eighth of it. A step of the walk (``ef`` of them)
-    reads the scattered neighbours of a row: 20. A coded list costs 16 to prepare, a row in it
-    that is left out a bit test, 0.01, and an eligible one its code, 0.1; then every candidate
-    is read, and a single query pays 300 for the way there (docs/design/0012).
+    reads the scattered neighbours of a row: 20. The lists cost 0.3 for each centre, 6 for each
+    list looked at and 0.02 for each row in it, left out or not, and every candidate is read from
+    its own place, 3; a single query pays 100 for the way there (docs/design/0012).
 
     Examples
     --------
     >>> tenth = dict(eligible=10_000, total=100_000, nlist=632, nprobe=50)
-    >>> costs = filtered_costs(10, 320, n_queries=1, **tenth)
+    >>> costs = filtered_costs(10, 320, single=True, **tenth)
     >>> min(costs, key=costs.get)
     'lists'
-    >>> costs = filtered_costs(10, 320, n_queries=1, **{**tenth, "eligible": 100})
+    >>> costs = filtered_costs(10, 320, single=True, **{**tenth, "eligible": 100})
     >>> min(costs, key=costs.get)
     'scan'
     """
-    single = n_queries < BATCH
     costs = {"scan": eligible * (1.0 if single else 1 / 8), "graph": 20.0 * ef}
     if nlist:
         visited = widened_nprobe(nprobe, nlist, eligible=eligible, total=total, coded=True)
-        read = 16 * visited + visited / nlist * (0.01 * total + 0.1 * eligible)
-        costs["lists"] = read + _REFINE * k + (300 if single else 0)
+        read = 6 * visited + 0.02 * visited / nlist * total + 0.3 * nlist
+        costs["lists"] = read + 3 * _REFINE * k + (100 if single else 0)
     return costs

@@ -28,13 +28,16 @@ from vecstore.indexes.lists import (
 from vecstore.indexes.parameters import ParameterSpec, ParameterValue
 from vecstore.rows import RowSet
 
-__all__ = ["IvfPqIndex"]
+__all__ = ["FAST_BITS", "FAST_LISTS", "IvfPqIndex", "product_lists"]
 
 # Training looks at this many rows per code word, in this many rounds; FAISS's own 256 and 25
 # take ten times as long.
 _ROWS_PER_WORD = 64
 _ROUNDS = 10
-_FAST_BITS = 4
+FAST_BITS = 4
+"""Bits of a word that FAISS looks up in registers, 32 rows at a time."""
+
+FAST_LISTS = "IndexIVFPQFastScan"
 
 
 @final
@@ -99,27 +102,11 @@ class IvfPqIndex(Index[FaissBody]):
 
     @classmethod
     def _build(cls, blocks: Sequence[Block], plan: IndexPlan, progress: Progress) -> FaissBody:
-        faiss = load_faiss()
-        nlist, m, nbits = (int(plan.parameters[name]) for name in ("nlist", "m", "nbits"))
-        wanted = max(training_rows(nlist), _ROWS_PER_WORD * 2**nbits)
-        sample = sample_rows(blocks, wanted, plan.dim, seed=SEED)
-        quantizer = trained_quantizer(sample, plan, progress)
-        metric = faiss_metric(faiss, plan)
-        make = faiss.IndexIVFPQFastScan if nbits == _FAST_BITS else faiss.IndexIVFPQ
-        lists = make(quantizer, plan.dim, nlist, m, nbits, metric)
-        lists.pq.cp.niter = _ROUNDS
-        lists.pq.cp.max_points_per_centroid = _ROWS_PER_WORD
-        lists.pq.cp.min_points_per_centroid = 1
-        if len(sample) >= 2**nbits:
-            lists.train(sample)
-        elif len(sample):  # a single row: one word, of which there must be two
-            lists.train(np.repeat(sample, 2**nbits, axis=0))
-        return FaissBody.fill(lists, blocks, plan, progress)
+        return product_lists(blocks, plan, progress)
 
     @classmethod
     def _open(cls, source: Path | bytes, payload_bytes: int, plan: IndexPlan) -> FaissBody:
-        fast = plan.parameters["nbits"] == _FAST_BITS
-        inner = "IndexIVFPQFastScan" if fast else "IndexIVFPQ"
+        inner = FAST_LISTS if plan.parameters["nbits"] == FAST_BITS else "IndexIVFPQ"
         return FaissBody.open(source, payload_bytes, plan, inner=(inner,))
 
     def _scan_pays(
@@ -146,3 +133,23 @@ class IvfPqIndex(Index[FaissBody]):
             settings=settings,
             device=str(settings["device"]),
         )
+
+
+def product_lists(blocks: Sequence[Block], plan: IndexPlan, progress: Progress) -> FaissBody:
+    """Train lists and the words of product codes, and fill them; nlist, m and nbits are set."""
+    faiss = load_faiss()
+    nlist, m, nbits = (int(plan.parameters[name]) for name in ("nlist", "m", "nbits"))
+    wanted = max(training_rows(nlist), _ROWS_PER_WORD * 2**nbits)
+    sample = sample_rows(blocks, wanted, plan.dim, seed=SEED)
+    quantizer = trained_quantizer(sample, plan, progress)
+    metric = faiss_metric(faiss, plan)
+    make = faiss.IndexIVFPQFastScan if nbits == FAST_BITS else faiss.IndexIVFPQ
+    lists = make(quantizer, plan.dim, nlist, m, nbits, metric)
+    lists.pq.cp.niter = _ROUNDS
+    lists.pq.cp.max_points_per_centroid = _ROWS_PER_WORD
+    lists.pq.cp.min_points_per_centroid = 1
+    if len(sample) >= 2**nbits:
+        lists.train(sample)
+    elif len(sample):  # a single row: one word, of which there must be two
+        lists.train(np.repeat(sample, 2**nbits, axis=0))
+    return FaissBody.fill(lists, blocks, plan, progress)

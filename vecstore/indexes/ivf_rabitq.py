@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, final
 
@@ -26,9 +27,7 @@ from vecstore.indexes.lists import (
 from vecstore.indexes.parameters import ParameterSpec, ParameterValue
 from vecstore.rows import RowSet
 
-__all__ = ["CODED_LISTS", "IvfRabitqIndex", "coded_lists", "search_coded_lists"]
-
-CODED_LISTS = "IndexIVFRaBitQ"
+__all__ = ["IvfRabitqIndex"]
 
 
 @final
@@ -70,11 +69,23 @@ class IvfRabitqIndex(Index[FaissBody]):
 
     @classmethod
     def _build(cls, blocks: Sequence[Block], plan: IndexPlan, progress: Progress) -> FaissBody:
-        return coded_lists(blocks, plan, progress)
+        faiss = load_faiss()
+        nlist, dim = int(plan.parameters["nlist"]), plan.dim
+        # The error bound holds for directions at random; real dimensions are not, so rotate.
+        rotation = faiss.RandomRotationMatrix(dim, dim)
+        rotation.init(SEED)
+        sample = sample_rows(blocks, training_rows(nlist), dim, seed=SEED)
+        if len(sample):
+            sample = rotation.apply(sample)
+        quantizer = trained_quantizer(sample, plan, progress)
+        lists = faiss.IndexIVFRaBitQ(quantizer, dim, nlist, faiss_metric(faiss, plan))
+        if len(sample):
+            lists.train(sample)
+        return FaissBody.fill(faiss.IndexPreTransform(rotation, lists), blocks, plan, progress)
 
     @classmethod
     def _open(cls, source: Path | bytes, payload_bytes: int, plan: IndexPlan) -> FaissBody:
-        return FaissBody.open(source, payload_bytes, plan, inner=(CODED_LISTS,))
+        return FaissBody.open(source, payload_bytes, plan, inner=("IndexIVFRaBitQ",))
 
     def _scan_pays(
         self, n_queries: int, eligible: int, settings: Mapping[str, ParameterValue]
@@ -90,52 +101,25 @@ class IvfRabitqIndex(Index[FaissBody]):
         eligible: int,
         settings: Mapping[str, ParameterValue],
     ) -> Answer:
-        return search_coded_lists(
-            self._body, queries, k, allowed, eligible=eligible, total=len(self), settings=settings
+        return search_lists(
+            self._body,
+            queries,
+            k,
+            allowed,
+            eligible=eligible,
+            total=len(self),
+            settings=settings,
+            search_parameters=_coded(int(settings["query_bits"])),
         )
 
 
-def coded_lists(blocks: Sequence[Block], plan: IndexPlan, progress: Progress) -> FaissBody:
-    """Train the centres of ``plan.parameters["nlist"]`` lists and fill them with codes."""
-    faiss = load_faiss()
-    nlist, dim = int(plan.parameters["nlist"]), plan.dim
-    # The error bound holds for directions at random; real dimensions are not, so rotate.
-    rotation = faiss.RandomRotationMatrix(dim, dim)
-    rotation.init(SEED)
-    sample = sample_rows(blocks, training_rows(nlist), dim, seed=SEED)
-    if len(sample):
-        sample = rotation.apply(sample)
-    quantizer = trained_quantizer(sample, plan, progress)
-    lists = faiss.IndexIVFRaBitQ(quantizer, dim, nlist, faiss_metric(faiss, plan))
-    if len(sample):
-        lists.train(sample)
-    return FaissBody.fill(faiss.IndexPreTransform(rotation, lists), blocks, plan, progress)
+@lru_cache
+def _coded(query_bits: int) -> Callable[[Any, int, Any], Any]:
+    """Return what makes the parameters of a search with queries of so many bits."""
 
-
-def search_coded_lists(
-    body: FaissBody,
-    queries: NDArray[np.float32],
-    k: int,
-    allowed: RowSet | None,
-    *,
-    eligible: int,
-    total: int,
-    settings: Mapping[str, ParameterValue],
-) -> Answer:
-    """Find candidates; of the settings it reads nlist, nprobe and query_bits."""
-
-    def parameters(faiss: Any, nprobe: int, chosen: Any) -> Any:
+    def make(faiss: Any, nprobe: int, chosen: Any) -> Any:
         made = faiss.IVFRaBitQSearchParameters()
-        made.nprobe, made.qb, made.sel = nprobe, int(settings["query_bits"]), chosen
+        made.nprobe, made.qb, made.sel = nprobe, query_bits, chosen
         return made
 
-    return search_lists(
-        body,
-        queries,
-        k,
-        allowed,
-        eligible=eligible,
-        total=total,
-        settings=settings,
-        search_parameters=parameters,
-    )
+    return make

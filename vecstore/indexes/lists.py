@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from vecstore.indexes.base import Answer, IndexPlan, Progress
 from vecstore.indexes.exact import BATCH
-from vecstore.indexes.faiss_body import FaissBody, faiss_metric, selector
+from vecstore.indexes.faiss_body import FaissBody, faiss_metric
 from vecstore.indexes.faiss_gpu import LEAST_SHARE, Gpu, find_gpu, lengthened
 from vecstore.indexes.faiss_library import load_faiss
 from vecstore.indexes.filtered import widened
@@ -136,6 +136,10 @@ def trained_quantizer(sample: NDArray[np.float32], plan: IndexPlan, progress: Pr
     return quantizer
 
 
+def _plain(faiss: Any, nprobe: int, chosen: Any) -> Any:
+    return faiss.SearchParametersIVF(nprobe=nprobe, sel=chosen)
+
+
 def search_lists(
     body: FaissBody,
     queries: NDArray[np.float32],
@@ -145,7 +149,7 @@ def search_lists(
     eligible: int,
     total: int,
     settings: Mapping[str, ParameterValue],
-    search_parameters: Callable[[Any, int, Any], Any] | None = None,
+    search_parameters: Callable[[Any, int, Any], Any] = _plain,
     coded: bool = True,
     device: str | None = None,
 ) -> Answer:
@@ -154,20 +158,17 @@ def search_lists(
     Parameters
     ----------
     search_parameters : callable, optional
-        Called with faiss, nprobe and a selector; by default ``SearchParametersIVF``.
+        As :meth:`FaissBody.parameters` calls it, with nprobe; by default ``SearchParametersIVF``.
     coded : bool
         Whether rows are codes, for which every list has to be prepared.
     device : str, optional
         Where to search, for kinds that FAISS has on GPUs.
     """
-    faiss = load_faiss()
     nlist = int(settings["nlist"])
     nprobe = first_nprobe(settings, filtered=eligible < total)
     nprobe = widened_nprobe(nprobe, nlist, eligible=eligible, total=total, coded=coded)
     # Lists that are likely to hold too few rows need not be tried.
     nprobe = min(nlist, max(nprobe, math.ceil(_SPARE * k * nlist / eligible)))
-    chosen = selector(faiss, allowed)
-    make = search_parameters or _plain
     gpu = None if device is None else find_gpu(device)
     found = None
     if gpu is not None and eligible >= LEAST_SHARE * total:
@@ -175,13 +176,16 @@ def search_lists(
         found = _proposed(body, gpu, queries, k, allowed, width=width, nprobe=nprobe)
     # A GPU may have had too few candidates for a mask, though it looked at every list.
     again = found is not None
-    scores, row_ids = found or body.search(queries, k, make(faiss, nprobe, chosen))
-    short = np.flatnonzero((row_ids < 0).any(axis=1))
+    scores, row_ids = found or body.search(
+        queries, k, body.parameters(search_parameters, nprobe, allowed)
+    )
+    short = np.flatnonzero(row_ids[:, -1] < 0)  # what is missing comes last
     while len(short) and (nprobe < nlist or again):
         again = False
         nprobe = min(nlist, 4 * nprobe)
-        scores[short], row_ids[short] = body.search(queries[short], k, make(faiss, nprobe, chosen))
-        short = short[(row_ids[short] < 0).any(axis=1)]
+        parameters = body.parameters(search_parameters, nprobe, allowed)
+        scores[short], row_ids[short] = body.search(queries[short], k, parameters)
+        short = short[row_ids[short, -1] < 0]
     return scores, row_ids
 
 
@@ -246,7 +250,3 @@ def scan_beats_lists(
     """
     rows_per_list = _ROWS_PER_PREPARATION * (1 if n_queries < BATCH else 8)
     return eligible <= rows_per_list * first_nprobe(settings, filtered=True)
-
-
-def _plain(faiss: Any, nprobe: int, chosen: Any) -> Any:
-    return faiss.SearchParametersIVF(nprobe=nprobe, sel=chosen)

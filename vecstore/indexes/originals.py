@@ -7,6 +7,7 @@ from its segments, so they are read from there and not kept a second time inside
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import final
 
@@ -20,7 +21,7 @@ from vecstore.indexes.scattered import ScatteredRows
 from vecstore.indexes.topk import MISSING, merge_top_k
 from vecstore.rows import RowSet
 
-__all__ = ["Originals", "score_positions"]
+__all__ = ["Originals"]
 
 # Up to as many pairs, one thread is as fast as several; of as many numbers BLAS makes one product
 # on the calling thread, and of more on several that it has to wake.
@@ -28,6 +29,18 @@ _FEW_PAIRS = 512
 _ONE_THREAD = 8192
 # Widened float16 candidates held at a time.
 _GATHER_BYTES = 2**25
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Those of some rows that stand in one block."""
+
+    block: Block
+    columns: slice | NDArray[np.int64]
+    positions: NDArray[np.int64]
+    nought: NDArray[np.int64]
+    """A single query's number, for each."""
 
 
 @final
@@ -47,6 +60,8 @@ class Originals:
         self._blocks = tuple(self._blocks[number] for number in order)
         self._firsts = np.array(firsts, dtype=np.int64)[order]
         lasts = np.array([int(block.row_ids[-1]) for block in self._blocks], dtype=np.int64)
+        # Where the rows of the last filter stand: it is rarely asked once.
+        self._last: tuple[RowSet | None, tuple[_Place, ...]] = (None, ())
         self._disjoint = bool((self._firsts[1:] > lasts[:-1]).all())
 
     def scores(
@@ -68,10 +83,8 @@ class Originals:
         asked = row_ids.ravel()
         scores = np.full(len(asked), -np.inf, dtype=np.float32)
         for block, pairs in self._parted(asked):
-            positions = _positions(block, asked[pairs])
-            here = positions >= 0
-            if not here.all():
-                pairs, positions = pairs[here], positions[here]
+            here, positions = _held(block, asked[pairs])
+            pairs = pairs[here]
             asking = pairs // row_ids.shape[1]
             scores[pairs] = _score_pairs(queries, asking, block, positions, metric)
         return scores.reshape(row_ids.shape)
@@ -113,19 +126,34 @@ class Originals:
         if len(queries) >= BATCH:  # matrix products pay for masking every block
             blocks = [_masked(block, rows) for block in self._near(rows.to_array())]
             return exact_search(queries, blocks, k, metric=metric)
-        ascending = rows.to_array()
-        few = np.tile(ascending, (len(queries), 1))
-        if not (self._disjoint and self._blocks):
-            scores = self.scores(queries, few, metric)
-        else:  # each block is asked for its own stretch of rows only
-            cuts = [0, *np.searchsorted(ascending, self._firsts[1:]).tolist(), len(ascending)]
-            scores = np.full(few.shape, -np.inf, dtype=np.float32)
-            for block, start, end in zip(self._blocks, cuts, cuts[1:], strict=False):
-                if start < end:
-                    found, here = _found_in(block, queries, few[:, start:end], metric)
-                    np.copyto(scores[:, start:end], found, where=here)
-        few[np.isneginf(scores)] = MISSING
-        return scores, few
+        places, n = self._placed(rows), len(queries)
+        scores = np.full((n, len(rows)), -np.inf, dtype=np.float32)
+        for place in places:
+            if n == 1:
+                asking, positions = place.nought, place.positions
+            else:
+                asking = np.repeat(np.arange(n), len(place.positions))
+                positions = np.tile(place.positions, n)
+            found = _score_pairs(queries, asking, place.block, positions, metric)
+            scores[:, place.columns] = found.reshape(n, -1)
+        row_ids = np.repeat(rows.members[None], n, axis=0)
+        if sum(len(place.positions) for place in places) < len(rows):
+            row_ids[np.isneginf(scores)] = MISSING
+        return scores, row_ids
+
+    def _placed(self, rows: RowSet) -> tuple[_Place, ...]:
+        """Return where some rows stand, from the last time if they are the same."""
+        last, places = self._last
+        if last is not rows:
+            places = tuple(self._places(rows.members))
+            self._last = rows, places
+        return places
+
+    def _places(self, ascending: NDArray[np.int64]) -> Iterator[_Place]:
+        for block, stretch in self._stretches(ascending):
+            here, positions = _held(block, ascending[stretch])
+            columns = stretch if isinstance(here, slice) else here + stretch.start
+            yield _Place(block, columns, positions, np.zeros(len(positions), np.int64))
 
     @cached_property
     def _scattered(self) -> ScatteredRows | None:
@@ -133,15 +161,20 @@ class Originals:
 
     def _parted(self, row_ids: NDArray[np.int64]) -> Iterator[tuple[Block, NDArray[np.int64]]]:
         """Yield blocks, and which of the rows they may hold, in the order of memory."""
+        order = np.argsort(row_ids)
+        for block, stretch in self._stretches(row_ids[order]):
+            yield block, order[stretch]
+
+    def _stretches(self, ascending: NDArray[np.int64]) -> Iterator[tuple[Block, slice]]:
+        """Yield blocks, and the stretch of rows that each may hold."""
         if not self._disjoint:
             for block in self._blocks:
-                yield block, np.arange(len(row_ids))
+                yield block, slice(0, len(ascending))
             return
-        order = np.argsort(row_ids)
-        cuts = [*np.searchsorted(row_ids[order], self._firsts).tolist(), len(order)]
+        cuts = [*np.searchsorted(ascending, self._firsts).tolist(), len(ascending)]
         for block, start, end in zip(self._blocks, cuts, cuts[1:], strict=False):
             if start < end:
-                yield block, order[start:end]
+                yield block, slice(start, end)
 
     def _near(self, row_ids: NDArray[np.int64]) -> Iterator[Block]:
         """Yield the blocks that can hold some of the rows."""
@@ -182,7 +215,7 @@ def _score_pairs(
         arrays = (pointer(a) for a in (queries, asking, block.vectors, positions, scores))
         products = metric == "ip"
         kernel = faiss.pairwise_indexed_inner_product if products else faiss.pairwise_indexed_L2sqr
-        with threads(faiss, 0 if len(positions) > _FEW_PAIRS else 1):
+        with threads(faiss, 1 if len(queries) == 1 or len(positions) <= _FEW_PAIRS else 0):
             kernel(queries.shape[1], len(positions), *arrays)
         return scores if products else np.subtract(0, scores)
     step = max(1, _GATHER_BYTES // (4 * queries.shape[1]))
@@ -197,75 +230,23 @@ def _score_pairs(
     return scores
 
 
-def _found_in(
-    block: Block,
-    queries: NDArray[np.float32],
-    row_ids: NDArray[np.int64],
-    metric: BlockMetric,
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Return the scores of rows by a block's vectors, and which of them it keeps."""
-    positions = _positions(block, row_ids)
-    if block.vectors.dtype == np.float32:
-        found = score_positions(queries, block.vectors, positions, metric)
-    else:
-        found = _widened(queries, block, positions, metric)
-    return found, positions >= 0
-
-
-def _positions(block: Block, row_ids: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return where the rows stand in a block, -1 for those it does not keep."""
+def _held(
+    block: Block, row_ids: NDArray[np.int64]
+) -> tuple[slice | NDArray[np.int64], NDArray[np.int64]]:
+    """Return which of some rows a block keeps, as an index, and where in it they stand."""
     known = block.row_ids
     if known[-1] - known[0] + 1 == len(known):  # without gaps
         positions = row_ids - known[0]
-        here = (positions >= 0) & (positions < len(known)) & (row_ids >= 0)
-        positions = np.where(here, positions, 0)
+        inside = positions.min(initial=0) >= 0 and positions.max(initial=0) < len(known)
+        if inside and block.keep is None:
+            return slice(None), positions
+        kept = np.flatnonzero((positions >= 0) & (positions < len(known)))
     else:
         positions = np.minimum(np.searchsorted(known, row_ids), len(known) - 1)
-        here = known[positions] == row_ids
+        kept = np.flatnonzero(known[positions] == row_ids)
     if block.keep is not None:
-        here &= block.keep[positions]
-    found: NDArray[np.int64] = np.where(here, positions, MISSING)
-    return found
-
-
-def score_positions(
-    queries: NDArray[np.float32],
-    vectors: NDArray[np.float32],
-    positions: NDArray[np.int64],
-    metric: BlockMetric,
-) -> NDArray[np.float32]:
-    """Score mapped float32 rows where they lie; FAISS leaves out those at -1."""
-    faiss = load_faiss()
-    scores = np.empty(positions.shape, dtype=np.float32)
-    positions = np.ascontiguousarray(positions)
-    pointer = faiss.swig_ptr
-    arrays = (pointer(scores), pointer(queries), pointer(vectors), pointer(positions))
-    kernel = faiss.fvec_inner_products_by_idx if metric == "ip" else faiss.fvec_L2sqr_by_idx
-    with threads(faiss, 1 if len(queries) == 1 else 0):
-        kernel(*arrays, queries.shape[1], *positions.shape)
-    return scores if metric == "ip" else np.subtract(0, scores)
-
-
-def _widened(
-    queries: NDArray[np.float32],
-    block: Block,
-    positions: NDArray[np.int64],
-    metric: BlockMetric,
-) -> NDArray[np.float32]:
-    """Score float16 rows, widened a few queries at a time."""
-    width, dim = positions.shape[1], queries.shape[1]
-    scores = np.empty(positions.shape, dtype=np.float32)
-    step = max(1, _GATHER_BYTES // max(1, 4 * dim * width))
-    for start in range(0, len(queries), step):
-        part = slice(start, start + step)
-        rows = gather_positions(block, np.maximum(positions[part], 0).ravel())
-        rows = rows.reshape(-1, width, dim)
-        if metric == "ip":
-            scores[part] = np.einsum("qmd,qd->qm", rows, queries[part])
-        else:
-            rows -= queries[part][:, None, :]
-            scores[part] = -np.einsum("qmd,qmd->qm", rows, rows)
-    return scores
+        kept = kept[block.keep[positions[kept]]]
+    return kept, positions[kept]
 
 
 def _masked(block: Block, rows: RowSet) -> Block:

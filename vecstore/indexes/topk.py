@@ -15,7 +15,9 @@ MISSING = -1
 
 # Up to as many candidates of a single query are looked at one by one.
 _FEW = 32
-# Up to as many candidates, sorting them all is faster than parting the best from the rest.
+# Up to as many candidates, sorting them all is faster than parting the best from the rest: of one
+# query, and of several in all.
+_SMALL_ALONE = 128
 _SMALL = 2048
 
 Scores = NDArray[np.float32]
@@ -51,7 +53,11 @@ def merge_top_k(scores: Scores, row_ids: RowIds, k: int) -> tuple[Scores, RowIds
         ranked = scores[0].tolist()
         if all(map(gt, ranked, ranked[1:])):  # a fifth of what numpy takes for as few
             return scores, row_ids
-    if width > k and scores.size <= _SMALL:
+    if width > max(k, _SMALL_ALONE) and len(scores) == 1:
+        parted = np.partition(scores[0], width - k)
+        best = scores[0] >= parted[width - k]  # and all that tie with the k-th
+        scores, row_ids = _ordered(scores[:, best], row_ids[:, best], k)
+    elif width > k and scores.size <= _SMALL:
         scores, row_ids = _ordered(scores, row_ids, k)
     elif width > k:
         chosen = np.argpartition(-scores, k - 1, axis=1)[:, :k]

@@ -58,7 +58,8 @@ def candidates(rows: int, dim: int, memory_limit: int | None) -> list[Candidate]
         Candidate(kind="sq", parameters={}, memory=numbers + 8 * rows),
         Candidate(kind="binary", parameters={}, memory=max(dim, 256) * (rows // 8 + 4 * dim)),
     ]
-    graph_memory = 2 * numbers + 290 * rows + (coded if rows >= LISTS_FROM else 0)
+    beside = numbers // 8 + 8 * rows + lists  # codes of four bits for four dimensions
+    graph_memory = 2 * numbers + 290 * rows + (beside if rows >= LISTS_FROM else 0)
     graph = Candidate(kind="hnsw", parameters={}, memory=graph_memory)
     offered = [graph, *compressed]
     return [

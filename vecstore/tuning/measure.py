@@ -75,7 +75,7 @@ class Bench:
         ladder = filter_ladder_of(index.parameters, len(index))
         if ladder and index.supports_filter:
             found = [
-                self._filtered(index, share).lowest(ladder, self._choosing, recall)
+                self._filtered(index, share).lowest(ladder, slice(None), recall)
                 for share in _FILTERS
             ]
             index = index.tuned({name: max(each[name] for each in found) for name in ladder})
@@ -147,17 +147,18 @@ class _Sample:
     def lowest(
         self, ladder: Mapping[str, Sequence[ParameterValue]], part: slice, recall: float
     ) -> dict[str, ParameterValue]:
-        """Return each parameter's first step that holds the recall, a standard error in hand.
+        """Return each parameter's first step that holds the recall, standard errors in hand.
 
         All but the last aim half way to 1, or nothing would be left for the last to lose.
         """
         chosen: dict[str, ParameterValue] = {name: steps[-1] for name, steps in ladder.items()}
         last = next(reversed(list(ladder)), None)
+        errors = 1 if self._allowed is None else 2
         for name, steps in ladder.items():
             goal = recall if name == last else (1 + recall) / 2
             for value in steps:
                 found = self.recalls(part, {**chosen, name: value})
-                slack = float(found.std()) / math.sqrt(len(found))
+                slack = errors * float(found.std()) / math.sqrt(len(found))
                 if found.mean() - slack >= goal or value == steps[-1]:
                     chosen[name] = value
                     break
