@@ -127,21 +127,28 @@ def measured(kind: str, block: Block, queries: NDArray[np.float32], singles: int
             "recall": share_found,
             "single": speed(ours, filtered, one)["ratio"],
             "batch": speed(ours, filtered, [queries[:500]] * 3)["ratio"],
-            "ways": ways(index, ours, one, allowed) if name == "hnsw" else {},
+            "ways": ways(index, originals, ours, one, allowed) if name == "hnsw" else {},
         }
     print(json.dumps(found), file=sys.stderr)
     return found
 
 
 def ways(
-    index: Any, ours: Callable[[Any], object], one: Sequence[Any], allowed: RowSet
+    index: Any,
+    originals: Originals,
+    ours: Callable[[Any], object],
+    one: Sequence[Any],
+    allowed: RowSet,
 ) -> dict[str, float]:
     """Time each way to a filtered answer of a graph against the unfiltered search."""
     found = {}
     for way in ("scan", "lists", "graph"):
 
         def filtered(asked: NDArray[np.float32], way: str = way) -> Any:
-            return index.search(asked, K, allowed=allowed, parameters={"filtered": way})
+            parameters = {"filtered": way}
+            return index.search(
+                asked, K, allowed=allowed, parameters=parameters, originals=originals
+            )
 
         found[way] = speed(ours, filtered, one[:30])["ratio"]
     return found

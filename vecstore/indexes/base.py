@@ -99,7 +99,7 @@ class Index(StoredIndex[BodyT]):
                     f"index kind {self.kind!r} has no filtered search (supports_filter is False); "
                     "search exactly, or build another kind"
                 )
-            allowed = allowed & self._members
+            allowed = allowed.within(self._members)
         settings = self._tuned(parameters) if parameters else None
         return self.nearest(rows, k, allowed=allowed, originals=originals, settings=settings)
 

@@ -158,7 +158,7 @@ class OpenSource:
         """
         if self.index is None:
             return self._scan(self.blocks, queries, k, allowed)
-        indexed = self.indexed if allowed is None else self.indexed & allowed
+        indexed = self.indexed if allowed is None else allowed.within(self.indexed)
         # A mask that excludes nothing would only slow the index down.
         mask = indexed if len(indexed) < len(self.index) else None
         found = self.index.nearest(queries, k, allowed=mask, originals=self.originals)

@@ -75,7 +75,7 @@ class PlainSearch:
             Live rows that pass a filter; None for all.
         """
         if allowed is not None and self._rows is not None:
-            allowed = allowed & self._rows
+            allowed = allowed.within(self._rows)
         scores, row_ids = self._index.nearest(query, k, allowed=allowed, originals=self._originals)
         return self.result(scores, row_ids)
 
