@@ -4,7 +4,8 @@ Peers live in an environment of their own (`make peers`), never in ours. Each ta
 made searchable and tuned to a recall of 0.95 on queries of their own; then all are timed in
 turns, round after round, and the medians are compared. Of an ingest the disk has every batch
 before the next: what a peer does not force to it by itself is forced for it, and shown without,
-too. A peer that is not installed or fails is named, and the rest go on. Prints a table, writes
+too; ingests are repeated in new processes, in turns, and the medians count. A peer that is not
+installed or fails is named, and the rest go on. Prints a table, writes
 benchmarks/results/peers-DATA.json.
 
     python benchmarks/peers.py --rows 100000
@@ -34,6 +35,7 @@ HERE = Path(__file__).parent
 PYTHON = HERE.parent / "build" / "peers" / "bin" / "python"
 SHARES = (1, 10, 50)
 QUERIES, TUNING = 1000, 500
+MINUTE = 60  # seconds; an ingest that takes as long is not repeated
 
 
 def main() -> None:
@@ -43,6 +45,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=100_000, help="generated rows, without --data")
     parser.add_argument("--only", default=",".join(PEERS))
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--ingests", type=int, default=9, help="turns of the ingest alone")
     parser.add_argument("--singles", type=int, default=100, help="single queries in a round")
     parser.add_argument("--patience", type=int, default=900, help="seconds for one order")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
@@ -107,7 +110,9 @@ def nearest(vectors: Any, queries: Any) -> Any:
 class Process:
     """A worker and the pipe to it."""
 
-    def __init__(self, name: str, folder: Path, arguments: argparse.Namespace) -> None:
+    def __init__(
+        self, name: str, folder: Path, arguments: argparse.Namespace, place: str | None = None
+    ) -> None:
         python = sys.executable if name == "vecstore" else arguments.python
         threads = str(arguments.threads)
         names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -117,7 +122,7 @@ class Process:
         self.patience = arguments.patience
         program = [python, str(HERE / "peer" / "worker.py")]
         self.process = subprocess.Popen(
-            [*program, name, str(folder / name), str(folder / "data")],
+            [*program, name, str(folder / (place or name)), str(folder / "data")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -167,12 +172,29 @@ def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, dict[str, 
             process.end()
             continue
         running[name] = process
+    ingests(found, folder, arguments)
     try:
         rounds(running, found, arguments)
     finally:
         for process in running.values():
             process.end()
     return found
+
+
+def ingests(found: dict[str, dict[str, Any]], folder: Path, arguments: argparse.Namespace) -> None:
+    """Time the ingest alone in turns, each in a new process; the medians take its place."""
+    quick = [n for n, kept in found.items() if kept.get("durable") and kept["ingest_s"] < MINUTE]
+    times: dict[tuple[str, str], list[float]] = {}
+    for _ in range(arguments.ingests):
+        for name in quick:
+            process = Process(name, folder, arguments, "again")
+            os.sync()
+            taken = process.ask("take")
+            process.end()
+            for what in ("ingest_s", "returned_s"):
+                times.setdefault((name, what), []).append(taken[what])
+    for (name, what), values in times.items():
+        found[name][what] = statistics.median(values)
 
 
 def rounds(

@@ -190,6 +190,21 @@ def test_a_write_loads_its_guards_and_no_other_verb(tmp_path) -> None:
     assert within(loaded, ("vecstore.guards",)) != []
 
 
+def test_writing_new_items_loads_neither_compute_functions_nor_masked_arrays(tmp_path) -> None:
+    # A tenth of a second of the first writes; the second one learns what the space looks like.
+    loaded = modules_after(
+        "import vecstore, numpy as np\n"
+        f"with vecstore.open({str(tmp_path)!r}) as store:\n"
+        "    docs = store.create_collection('docs')\n"
+        "    docs.create_space('v1', dim=50)\n"
+        "    for name in 'ab':\n"
+        "        docs.upsert(ids=[f'{name}{n}' for n in range(50)], vectors=np.eye(50),\n"
+        "                    metadata={'n': np.arange(50), 's': ['x'] * 50})\n"
+    )
+    assert within(loaded, ("numpy.ma", "pyarrow.compute")) == []
+    assert "vecstore_translators.signature" in loaded
+
+
 def test_names_that_are_imported_when_they_are_used_are_there_before() -> None:
     run(
         "import sys, vecstore\n"

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, wait
+from contextlib import contextmanager, suppress
 from typing import Any, TypedDict, final
 
 import numpy as np
@@ -10,6 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from vecstore.catalog import CollectionRecord, FileRecord, SpaceRecord
+from vecstore.errors import StorageError
 from vecstore.snapshot import vector_labels
 from vecstore.storage.columns import numpy_view
 from vecstore.storage.deletes import Deletes, write_deletes
@@ -17,7 +22,7 @@ from vecstore.storage.items import write_items
 from vecstore.storage.root import DataRoot
 from vecstore.storage.vectors import write_vectors
 
-__all__ = ["FileWriter"]
+__all__ = ["FileWriter", "side_by_side"]
 
 
 @final
@@ -75,8 +80,52 @@ class FileWriter:
         file = write_deletes(self._root, path, row_ids, versions)
         return FileRecord(id=name, kind="deletes", file=file, space_id=space_id, **_extent(row_ids))
 
+    @contextmanager
+    def unless_refused(self, written: Callable[[], list[FileRecord]]) -> Iterator[None]:
+        """Remove what :func:`side_by_side` writes if the block, before any commit, raises."""
+        try:
+            yield
+        except BaseException:
+            with suppress(StorageError):  # the refusal is what the caller must hear
+                for record in written():
+                    self._root.remove(record.file.path)
+            raise
+
     def _path(self, *parts: str) -> str:
         return "/".join(("data", self._collection.directory, *parts))
+
+
+@contextmanager
+def side_by_side(
+    writes: Sequence[Callable[[], FileRecord]],
+) -> Iterator[Callable[[], list[FileRecord]]]:
+    """Write files, each in a thread of its own, while the block does what needs none of them.
+
+    Most of a write is waiting for the disk, which takes what several threads sync at once.
+
+    Yields
+    ------
+    callable
+        Waits for all and returns their records in order, or raises what stopped the first that
+        failed. The block is left when all have ended, whatever became of them.
+    """
+    files: list[Future[FileRecord]] = [Future() for _ in writes]
+
+    def run(write: Callable[[], FileRecord], file: Future[FileRecord]) -> None:
+        try:
+            file.set_result(write())
+        except BaseException as error:  # noqa: BLE001 - raised where the result is asked for
+            file.set_exception(error)
+
+    for each in zip(writes, files, strict=True):
+        try:  # not a pool, which refuses work when the interpreter is about to end
+            threading.Thread(target=run, args=each, name="vecstore-write").start()
+        except RuntimeError:  # no thread can be had
+            run(*each)
+    try:
+        yield lambda: [file.result() for file in files]
+    finally:
+        wait(files)
 
 
 class _Extent(TypedDict):

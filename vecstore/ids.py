@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from vecstore.errors import InvalidArgumentError
 from vecstore.storage.columns import arrow_column, numpy_view, string_bytes
 
-__all__ = ["IdIndex", "Ids", "as_ids", "check_unique"]
+__all__ = ["HashedIds", "IdIndex", "Ids", "as_ids"]
 
 Ids: TypeAlias = Sequence[str] | NDArray[Any] | pa.Array | pa.ChunkedArray
 
@@ -63,18 +63,45 @@ def as_ids(ids: Ids) -> pa.Array:
     return array
 
 
-def check_unique(ids: pa.Array) -> None:
-    """Raise InvalidArgumentError, naming one of them, if ids repeat."""
-    import pyarrow.compute as pc  # here, because reading needs none of it
+@final
+class HashedIds:
+    """Ids in the ascending order of their hashes: hashed once to be compared, found and indexed.
 
-    if len(pc.unique(ids)) == len(ids):
-        return
-    counts = pc.value_counts(ids)
-    repeated = counts.filter(pc.greater(counts.field("counts"), 1))
-    raise InvalidArgumentError(
-        f"expected unique ids in one call, but {len(repeated)} of them repeat, such as "
-        f"{repeated.field('values')[0].as_py()!r}; keep the row that should win"
-    )
+    Python's string hash is 64 bits and seeded per process, so ids cannot be crafted to collide; who
+    finds equal hashes still compares the ids.
+
+    Attributes
+    ----------
+    ids : string array of length n
+    hashes : ndarray of shape (n,), int64, ascending
+    order : ndarray of shape (n,), int64
+        ``hashes[i]`` is that of ``ids[order[i]]``.
+    """
+
+    __slots__ = ("hashes", "ids", "order")
+
+    def __init__(self, ids: pa.Array) -> None:
+        self.ids = ids
+        hashes = np.fromiter(map(hash, ids.to_pylist()), dtype=np.int64, count=len(ids))
+        self.order = np.argsort(hashes)
+        self.hashes = hashes[self.order]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def require_unique(self) -> None:
+        """Raise InvalidArgumentError, naming one of them, if ids repeat."""
+        if not (self.hashes[1:] == self.hashes[:-1]).any():
+            return
+        import pyarrow.compute as pc  # 80 ms of a process's first write, which needs it seldom
+
+        counts = pc.value_counts(self.ids)
+        repeated = counts.filter(pc.greater(counts.field("counts"), 1))
+        if len(repeated):
+            raise InvalidArgumentError(
+                f"expected unique ids in one call, but {len(repeated)} of them repeat, such as "
+                f"{repeated.field('values')[0].as_py()!r}; keep the row that should win"
+            )
 
 
 @final
@@ -83,8 +110,7 @@ class IdIndex:
 
     An LSM tree in memory: a new batch becomes a run, and runs of similar size are merged,
     so that adding n rows one batch at a time costs O(n log n) and a lookup searches a
-    handful of sorted arrays. Python's string hash is 64 bits and seeded per process, so ids
-    cannot be crafted to collide; the caller still compares the ids it is given.
+    handful of sorted arrays. The caller still compares the ids it is given.
     """
 
     __slots__ = ("_runs",)
@@ -92,12 +118,12 @@ class IdIndex:
     def __init__(self, runs: tuple[tuple[NDArray[np.int64], NDArray[np.int64]], ...] = ()) -> None:
         self._runs = runs
 
-    def extended(self, ids: pa.Array, row_ids: NDArray[np.int64]) -> IdIndex:
+    def extended(self, ids: HashedIds, row_ids: NDArray[np.int64]) -> IdIndex:
         """Return an index that knows these rows as well."""
         if len(ids) == 0:
             return self
         runs = list(self._runs)
-        new = _sorted_run(_hashes(ids), row_ids)
+        new = ids.hashes, row_ids[ids.order]
         while runs and len(runs[-1][0]) < 2 * len(new[0]):
             hashes, rows = runs.pop()
             new = _sorted_run(np.concatenate([hashes, new[0]]), np.concatenate([rows, new[1]]))
@@ -110,17 +136,17 @@ class IdIndex:
             new &= ~np.isin(row_ids, rows)
         return new
 
-    def candidates(self, ids: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def candidates(self, ids: HashedIds) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return rows that may carry the ids.
 
         Returns
         -------
         positions, row_ids : ndarray of shape (m,), int64
-            ``row_ids[i]`` may carry ``ids[positions[i]]``: dead revisions and, very rarely,
+            ``row_ids[i]`` may carry ``ids.ids[positions[i]]``: dead revisions and, very rarely,
             other ids with the same hash are among them.
         """
         # In ascending order they are looked up several times as fast: the caches are warm.
-        wanted, order = _sorted_run(_hashes(ids), np.arange(len(ids)))
+        wanted, order = ids.hashes, ids.order
         positions, rows = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
         for hashes, row_ids in self._runs:
             first = np.searchsorted(hashes, wanted, side="left")
@@ -130,10 +156,6 @@ class IdIndex:
             positions.append(order[position])
             rows.append(row_ids[first[position] + offset])
         return np.concatenate(positions), np.concatenate(rows)
-
-
-def _hashes(ids: pa.Array) -> NDArray[np.int64]:
-    return np.fromiter(map(hash, ids.to_pylist()), dtype=np.int64, count=len(ids))
 
 
 def _sorted_run(

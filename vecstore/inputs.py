@@ -14,7 +14,7 @@ from vecstore.catalog import SpaceRecord
 from vecstore.encoders import Encoders
 from vecstore.encoding import embed_documents
 from vecstore.errors import InvalidArgumentError, UnpairedRowsError
-from vecstore.ids import Ids, as_ids, check_unique
+from vecstore.ids import HashedIds, Ids, as_ids
 from vecstore.metadata import Metadata, as_metadata
 from vecstore.snapshot import Snapshot
 from vecstore.spaces import Space
@@ -35,7 +35,7 @@ class Rows:
 
     Attributes
     ----------
-    ids : string array, unique
+    ids : HashedIds, unique
     vectors : dict of space name to ndarray of shape (n, dim), as the space stores it
     spaces : dict of space name to Space, those that the vectors were prepared for
     documents : string array, null where an item has none
@@ -44,7 +44,7 @@ class Rows:
         Which rows the vectors in a space belong to, where they are not of all rows.
     """
 
-    ids: pa.Array
+    ids: HashedIds
     vectors: Mapping[str, NDArray[Any]]
     spaces: Mapping[str, Space]
     documents: pa.Array
@@ -65,8 +65,8 @@ def checked_rows(
     metadata: Metadata | None = None,
 ) -> Rows:
     """Check the input of a write against the collection; the errors are those of ``upsert``."""
-    wanted = as_ids(ids)
-    check_unique(wanted)
+    wanted = HashedIds(as_ids(ids))
+    wanted.require_unique()
     if len(wanted) > MAX_BATCH:
         raise InvalidArgumentError(
             f"expected at most {MAX_BATCH:,} rows in one call, got {len(wanted):,}; "

@@ -6,7 +6,7 @@ import threading
 import time
 from typing import NamedTuple, final
 
-from vecstore.catalog import Catalog, CollectionRecord
+from vecstore.catalog import Catalog, CollectionRecord, IndexRecord, State
 from vecstore.catalog.watch import ChangeToken
 from vecstore.encoders import Encoders
 from vecstore.index_files import IndexFiles
@@ -63,22 +63,26 @@ class LatestVersion:
                 return known.version  # somebody asked while this thread waited
             return self.refresh()
 
-    def refresh(self) -> OpenVersion:
-        """Ask the catalog and return the newest version."""
+    def for_writing(self) -> OpenVersion:
+        """Return the newest version, asking the catalog unless a file tells that it is known."""
+        return self.refresh() if self._catalog.change_token() is None else self.get()
+
+    def refresh(self, made: State | None = None) -> OpenVersion:
+        """Ask the catalog and return the newest version.
+
+        ``made`` is what a commit of this process has made: read only if it is not the newest.
+        """
         self._catalog.require_own_process()
         with self._lock:
             # The token is taken first: what is committed after it shows in the next one.
             token, checked_at = self._catalog.change_token(), time.monotonic()
-            number = self._catalog.version(self._id)
-            indexes = tuple(self._catalog.indexes(self._id))
             version = None if self._known is None else self._known.version
-            if version is None:
-                version = self.at(None)
-            elif version.snapshot.version != number:
-                state = self._catalog.state(self._id, number, since=version.snapshot.state)
-                version = self._open(Snapshot(state, self.cache))
+            known = None if version is None else version.snapshot.state
+            state, indexes = self._catalog.newest(self._id, known=made or known)
+            if version is None or state is not known:
+                version = self._open(Snapshot(state, self.cache), indexes)
             elif version.indexes != indexes:
-                version = self._open(version.snapshot)
+                version = self._open(version.snapshot, indexes)
             self.cache.retain({file.id for file in version.snapshot.state.files})
             self._known = _Known(version, token, checked_at)
             return version
@@ -89,16 +93,17 @@ class LatestVersion:
             return time.monotonic() - known.checked_at < self._refresh_interval
         return token == known.token
 
-    def at(self, number: int | None) -> OpenVersion:
-        """Open a version by its number, or the newest."""
-        return self._open(Snapshot(self._catalog.state(self._id, number), self.cache))
+    def at(self, number: int) -> OpenVersion:
+        """Open a version by its number."""
+        snapshot = Snapshot(self._catalog.state(self._id, number), self.cache)
+        return self._open(snapshot, tuple(self._catalog.indexes(self._id)))
 
-    def _open(self, snapshot: Snapshot) -> OpenVersion:
+    def _open(self, snapshot: Snapshot, indexes: tuple[IndexRecord, ...]) -> OpenVersion:
         return OpenVersion(
             snapshot,
             translators=self.translators,
             index_files=self._index_files,
-            indexes=tuple(self._catalog.indexes(self._id)),
+            indexes=indexes,
             encoders=self.encoders,
             lexical=self._lexical,
         )

@@ -168,12 +168,10 @@ def _wider(name: str, known: pa.DataType, new: pa.DataType) -> pa.DataType:
 
 def _cast(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """Cast column by column, so that an error can name the column."""
-    import pyarrow.compute as pc
-
     columns = []
     for field, column in zip(schema, table.columns, strict=True):
         try:
-            columns.append(column if column.type == field.type else pc.cast(column, field.type))
+            columns.append(column if column.type == field.type else column.cast(field.type))
         except pa.ArrowException as error:
             raise InvalidMetadataError(
                 f"metadata column {field.name!r}: cannot convert {column.type} to {field.type} "

@@ -7,8 +7,11 @@ from collections.abc import Callable, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar, final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from vecstore.catalog import FileRecord
-from vecstore.ids import IdIndex
+from vecstore.ids import HashedIds, IdIndex
 from vecstore.storage.columns import arrow_view
 from vecstore.storage.items import ItemSegment
 from vecstore.storage.root import DataRoot
@@ -84,6 +87,14 @@ class SegmentCache:
                     self._add_ids(file, segment)
             return self._id_index
 
+    def wrote(self, file: FileRecord, ids: HashedIds, row_ids: NDArray[np.int64]) -> None:
+        """Index the ids of a file that has been committed, so that nobody reads it for them."""
+        with self._lock:
+            # What lies among other files' rows is indexed by who reads it.
+            if file.id not in self._indexed and file.min_row_id > self._highest:
+                self._id_index = self._id_index.extended(ids, row_ids)
+                self._know(file)
+
     def _add_ids(self, file: FileRecord, segment: ItemSegment) -> None:
         """Index the ids of a file; rows that were compacted into it are known already."""
         extent = file.min_row_id, file.max_row_id
@@ -92,9 +103,12 @@ class SegmentCache:
         ):
             new = self._id_index.unknown(segment.row_ids)
             if new.any():
-                ids = segment.ids.filter(arrow_view(new))
+                ids = HashedIds(segment.ids.filter(arrow_view(new)))
                 self._id_index = self._id_index.extended(ids, segment.row_ids[new])
         else:
-            self._id_index = self._id_index.extended(segment.ids, segment.row_ids)
-        self._indexed[file.id] = extent
-        self._highest = max(self._highest, extent[1])
+            self._id_index = self._id_index.extended(HashedIds(segment.ids), segment.row_ids)
+        self._know(file)
+
+    def _know(self, file: FileRecord) -> None:
+        self._indexed[file.id] = file.min_row_id, file.max_row_id
+        self._highest = max(self._highest, file.max_row_id)

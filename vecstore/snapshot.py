@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from vecstore.catalog import FileRecord, SpaceRecord, State
 from vecstore.errors import NotFoundError
 from vecstore.filters import Where, parse_where, select_rows
+from vecstore.ids import HashedIds
 from vecstore.item_files import ItemFiles
 from vecstore.rows import RowSet
 from vecstore.segment_cache import SegmentCache
@@ -207,17 +208,20 @@ class Snapshot:
 
     # Items
 
-    def find(self, ids: pa.Array) -> NDArray[np.int64]:
+    def find(self, ids: pa.Array | HashedIds) -> NDArray[np.int64]:
         """Return the live row of each id, ndarray of shape (n,), int64; -1 where there is none."""
-        import pyarrow.compute as pc  # 80 ms that opening a store and searching it can do without
-
+        hashed = ids if isinstance(ids, HashedIds) else HashedIds(ids)
         index = self.cache.id_index(self._item_files.records, self._items)
-        positions, rows = index.candidates(ids)
+        positions, rows = index.candidates(hashed)
         alive = self.live.contains(rows)
         positions, rows = positions[alive], rows[alive]
-        same = numpy_view(pc.equal(self.ids(rows), ids.take(arrow_view(positions))))
-        found = np.full(len(ids), -1, dtype=np.int64)
-        found[positions[same]] = rows[same]
+        found = np.full(len(hashed), -1, dtype=np.int64)
+        if len(rows):
+            import pyarrow.compute as pc  # 80 ms that finding nothing can do without
+
+            named = hashed.ids.take(arrow_view(positions))
+            same = numpy_view(pc.equal(self.ids(rows), named))
+            found[positions[same]] = rows[same]
         return found
 
     def ids(self, row_ids: NDArray[np.int64]) -> pa.Array:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, final, get_args
 
 import numpy as np
@@ -24,11 +25,12 @@ from vecstore.errors import (
     NotFoundError,
     SpaceMismatchError,
 )
-from vecstore.files import FileWriter
+from vecstore.files import FileWriter, side_by_side
 from vecstore.filters import Where
 from vecstore.housekeeping.automatic import AutomaticCompaction
-from vecstore.ids import Ids, as_ids
+from vecstore.ids import HashedIds, Ids, as_ids
 from vecstore.inputs import Rows
+from vecstore.latest import LatestVersion
 from vecstore.metadata import widen
 from vecstore.snapshot import Snapshot
 from vecstore.spaces import Space
@@ -86,7 +88,7 @@ class Writer:
         catalog: Catalog,
         root: DataRoot,
         collection: CollectionRecord,
-        latest: Callable[[], Snapshot],
+        latest: LatestVersion,
         guard: Callable[[], Guard],
         *,
         compact_after: int | None,
@@ -108,19 +110,22 @@ class Writer:
             Other writers were first, time and again.
         """
         for attempt in range(MAX_ATTEMPTS):
-            snapshot = self._newest = self._latest()
+            # Who was overtaken has seen that what is known is not the newest.
+            version = self._latest.refresh() if attempt else self._latest.for_writing()
+            snapshot = self._newest = version.snapshot
             changes = build(snapshot)
             if changes is None:
                 return snapshot.version
             try:
-                version = self._catalog.commit(self._collection.id, snapshot.version, changes)
+                number = self._catalog.commit(self._collection.id, snapshot.version, changes)
             except CommitConflictError:
                 if attempt == MAX_ATTEMPTS - 1:
                     raise
             else:
                 # This process sees its own commit before the caller goes on.
-                self._newest = self._latest()
-                return version
+                made = snapshot.state.after(changes, number)
+                self._newest = self._latest.refresh(made).snapshot
+                return number
         raise AssertionError("unreachable")
 
     def upsert(
@@ -129,26 +134,26 @@ class Writer:
         """Write new revisions of items with their vectors, replacing those that live."""
         if not len(rows):
             return self._nothing(checkpoint)
-        latest = self._latest()
+        latest = self._latest.for_writing().snapshot
         spaces = [_unchanged(latest, space) for space in rows.spaces.values()]
-        for record in spaces:
-            self._guard().check(latest, record, rows.vectors[record.space.name], guarding=guard)
         first = self._catalog.reserve_row_ids(self._collection.id, len(rows))
         row_ids = np.arange(first, first + len(rows), dtype=np.int64)
         table = pa.table(
-            {"row_id": arrow_view(row_ids), "id": rows.ids, "document": rows.documents}
+            {"row_id": arrow_view(row_ids), "id": rows.ids.ids, "document": rows.documents}
         )
         for field, column in zip(rows.metadata.schema, rows.metadata.columns, strict=True):
             table = table.append_column(field, column)
-        files = [self.files.items(table)]
+        writes = []  # what takes the longest begins first
         for record in spaces:
             name = record.space.name
             own = row_ids[rows.positions[name]] if name in rows.positions else row_ids
-            files.append(self.files.vectors(record, own, rows.vectors[name]))
+            writes.append(partial(self.files.vectors, record, own, rows.vectors[name]))
+        writes.append(partial(self.files.items, table))
+        files: list[FileRecord] = []
         replaced = 0
 
         def build(snapshot: Snapshot) -> Changes:
-            nonlocal replaced
+            nonlocal files, replaced
             for record in spaces:
                 _unchanged(snapshot, record.space, since=record)
             schema = _widened(snapshot, rows.metadata)
@@ -156,6 +161,7 @@ class Writer:
             old = found[found >= 0]
             replaced = len(old)
             deletes = [self.files.deletes(old)] if replaced else []
+            files = written()
             return Changes(
                 operation="upsert",
                 rows=len(rows),
@@ -164,7 +170,14 @@ class Writer:
                 checkpoint=_as_pair(checkpoint),
             )
 
-        version = self.commit(build)
+        with side_by_side(writes) as written:
+            # Learning what a space looks like takes as long as the disk does.
+            with self.files.unless_refused(written):
+                for record in spaces:
+                    vectors = rows.vectors[record.space.name]
+                    self._guard().check(latest, record, vectors, guarding=guard)
+            version = self.commit(build)
+        self._latest.cache.wrote(files[-1], rows.ids, row_ids)
         self._after_write()
         return WriteResult(version=version, rows=len(rows), replaced=replaced)
 
@@ -271,7 +284,7 @@ def rows_to_delete(ids: Ids | None, where: Where | None) -> Callable[[Snapshot],
         raise InvalidArgumentError(
             "an empty filter would delete every item; pass where='true' if that is meant"
         )
-    wanted = None if ids is None else as_ids(ids)
+    wanted = None if ids is None else HashedIds(as_ids(ids))
 
     def find(snapshot: Snapshot) -> NDArray[np.int64]:
         if wanted is None:
@@ -283,14 +296,14 @@ def rows_to_delete(ids: Ids | None, where: Where | None) -> Callable[[Snapshot],
     return find
 
 
-def rows_of_ids(ids: pa.Array) -> Callable[[Snapshot], NDArray[np.int64]]:
+def rows_of_ids(ids: HashedIds) -> Callable[[Snapshot], NDArray[np.int64]]:
     """Return a finder of the rows of ids that raises NotFoundError if one has no item."""
 
     def find(snapshot: Snapshot) -> NDArray[np.int64]:
         row_ids = snapshot.find(ids)
         missing = row_ids < 0
         if missing.any():
-            example = ids[int(np.flatnonzero(missing)[0])].as_py()
+            example = ids.ids[int(np.flatnonzero(missing)[0])].as_py()
             raise NotFoundError(
                 f"{missing.sum()} of {len(ids)} ids have no item in collection "
                 f"{snapshot.state.collection.name!r}, such as {example!r}; upsert the items first"
@@ -318,8 +331,6 @@ def _as_pair(checkpoint: Checkpoint | None) -> tuple[str, Mapping[str, Any]] | N
 
 def _widened(snapshot: Snapshot, new: pa.Table) -> pa.Schema:
     """Widen the collection's schema and check that stored and new values survive it."""
-    import pyarrow.compute as pc
-
     old = snapshot.state.schema
     schema = widen(old, new.schema)
     for name in new.column_names:
@@ -327,10 +338,10 @@ def _widened(snapshot: Snapshot, new: pa.Table) -> pa.Schema:
         known = name in old.names and not pa.types.is_null(old.field(name).type)
         try:
             if kind != new.schema.field(name).type:
-                pc.cast(new.column(name), kind)
+                new.column(name).cast(kind)
             if known and kind != old.field(name).type:
                 for column in snapshot.whole_columns([name]):
-                    pc.cast(column.column(name), kind)
+                    column.column(name).cast(kind)
         except pa.ArrowException as error:
             raise InvalidMetadataError(
                 f"metadata column {name!r} would hold integers that {kind} cannot hold exactly: "

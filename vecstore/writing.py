@@ -76,7 +76,7 @@ class Writable(Readable):
             catalog,
             root,
             record,
-            lambda: self._latest.refresh().snapshot,
+            self._latest,
             lambda: self._guard,
             compact_after=compact_after,
         )

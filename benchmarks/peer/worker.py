@@ -43,7 +43,18 @@ class Worker:
         self.peer = PEERS[name](folder, self.vectors.shape[1])
 
     def ingest(self) -> dict[str, Any]:
-        """Take all rows, then make them searchable; both are timed.
+        """Take all rows, then make them searchable; both are timed."""
+        taken = self.take()
+        began = time.perf_counter()
+        self.peer.build(self.tuning)
+        return taken | {
+            "searchable_s": taken["ingest_s"] + time.perf_counter() - began,
+            "filters": self.peer.filters,
+            "note": self.peer.note,
+        }
+
+    def take(self) -> dict[str, Any]:
+        """Take all rows.
 
         Whoever keeps rows has them on the disk after every batch, of itself or by force.
         """
@@ -59,14 +70,10 @@ class Worker:
                 force(self.folder, forced)
                 forcing += time.perf_counter() - returned
         ingested = time.perf_counter() - began
-        self.peer.build(self.tuning)
         return {
             "ingest_s": ingested,
             "returned_s": ingested - forcing,
-            "searchable_s": time.perf_counter() - began,
             "durable": self.peer.durable,
-            "filters": self.peer.filters,
-            "note": self.peer.note,
         }
 
     def tune(self) -> dict[str, Any]:

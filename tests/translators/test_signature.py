@@ -13,7 +13,14 @@ from vecstore_translators.errors import (
     TooFewPairsError,
     UnpairedRowsError,
 )
-from vecstore_translators.signature import MIN_ROWS, SpaceSignature, _held_out, _shrinkage
+from vecstore_translators.signature import (
+    MIN_ROWS,
+    SpaceSignature,
+    _held_out,
+    _inverse_factor,
+    _shrinkage,
+    median,
+)
 from vecstore_translators.validation import unit_rows
 
 DIM = 24
@@ -151,3 +158,17 @@ def test_what_cannot_be_learned_from_or_asked_is_refused_by_name() -> None:
         SpaceSignature.fit(np.zeros((50, 4), dtype=np.float32))
     with pytest.raises(DimensionMismatchError):
         SpaceSignature.fit(planted(50)).log_density(planted(5, dim=3))
+
+
+@pytest.mark.parametrize("size", [1, 32, 33, 64, 101, 256])
+def test_the_inverse_factor_is_lapacks(size):
+    sample = np.random.default_rng(size).standard_normal((2 * size, size))
+    matrix = sample.T @ sample + np.eye(size)
+    expected = np.linalg.inv(np.linalg.cholesky(matrix))
+    np.testing.assert_allclose(_inverse_factor(matrix), expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 8])
+def test_the_median_is_numpys(count):
+    values = np.random.default_rng(count).standard_normal(count)
+    assert median(values) == np.median(values)

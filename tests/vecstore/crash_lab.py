@@ -51,12 +51,16 @@ class Copy:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """How a worker ended: versions it acknowledged, and the points that it passed."""
+    """How a worker ended: versions it acknowledged, and the points that it passed.
+
+    ``open`` are the places among them of steps that may not have happened.
+    """
 
     killed: bool
     acknowledged: int
     passed: tuple[tuple[Failpoint, str], ...]
     seconds: float
+    open: frozenset[int] = frozenset()
 
 
 class Lab:
@@ -145,8 +149,9 @@ class Lab:
         return Run(
             killed=said["killed"],
             acknowledged=acknowledged,
-            passed=tuple((Failpoint(point), what) for point, what in lines),
+            passed=tuple((Failpoint(point), what) for _, point, what in lines),
             seconds=time.perf_counter() - began,
+            open=open_steps([(thread, point) for thread, point, _ in lines]),
         )
 
     def _hear(self) -> dict[str, Any]:
@@ -257,8 +262,9 @@ def cut_power(run: Run, copy: Copy, before: Copy) -> None:
     were not synced vanish, content that was not is zeros, and what was deleted comes back.
     """
     loose: dict[Path, Failpoint] = {}
-    passed = run.passed[:-1]  # the last point is where it was killed: its step never happened
-    for point, what in passed:
+    for number, (point, what) in enumerate(run.passed):
+        if number in run.open:
+            continue
         path = Path(what)
         if point is Failpoint.FOLDER_SYNC:
             loose = {p: kind for p, kind in loose.items() if p.parent != path}
@@ -276,6 +282,18 @@ def cut_power(run: Run, copy: Copy, before: Copy) -> None:
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
+
+
+def open_steps(reached: list[tuple[str, str]]) -> frozenset[int]:
+    """Return the places of steps, given by thread and point, that a kill may have prevented.
+
+    They are the last of each thread, unless a transaction has begun since: it waits for the
+    threads that write its files.
+    """
+    last = {thread: number for number, (thread, _) in enumerate(reached)}
+    begun = (n for n, (_, point) in enumerate(reached) if point == Failpoint.SQL_BEGIN)
+    waited = max(begun, default=-1)
+    return frozenset(number for number in last.values() if number >= waited)
 
 
 def final_name(temporary: Path) -> Path:

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 import traceback
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def work(request) -> None:
     trace = os.open(request["trace"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
     def action(point: Failpoint, what: str) -> None:
-        os.write(trace, f"{point}\t{what}\n".encode())
+        os.write(trace, f"{threading.get_ident()}\t{point}\t{what}\n".encode())
         armed(point, what)
 
     arm(action)

@@ -82,7 +82,7 @@ def answers(docs: vecstore.Collection) -> dict[str, Any]:
         "indexes": docs.indexes,
         "checkpoint": docs.checkpoint("load"),
         "default": docs.default_space,
-        "next": docs.latest().snapshot.state.next_row_id,
+        "next": docs._catalog.history(docs._record.id).next_row_id,
     }
 
 

@@ -229,7 +229,7 @@ def test_the_token_of_a_catalog_that_is_being_written_never_repeats(store):
     docs = new_collection(store)
     tokens = []
     for _ in range(20):
-        docs._catalog.reserve_row_ids(docs._record.id, 1)
+        docs._catalog.replace_index(docs._record.id, None)
         tokens += [docs._catalog.change_token(), docs._catalog.change_token()]
     # Within the tick of a commit no token is taken for the last one.
     assert len(set(tokens[::2])) == 20

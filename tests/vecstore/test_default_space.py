@@ -113,7 +113,7 @@ def test_defaults_are_an_undo_stack(steps):
 
     def state():
         return State(
-            collection=None, version=len(records), next_row_id=0, schema=None, spaces=(),
+            collection=None, version=len(records), schema=None, spaces=(),
             files=(), translators=(), defaults=tuple(records),
         )  # fmt: skip
 

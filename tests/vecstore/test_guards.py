@@ -24,6 +24,12 @@ def names(rows, start=0):
     return [f"{number:05}" for number in range(start, start + rows)]
 
 
+def files_of(docs):
+    """Return the files of rows, registered or not."""
+    folder = docs._root.folder / "data" / docs._record.directory
+    return {path for kind in ("items", "vectors") for path in (folder / kind).rglob("*")}
+
+
 @pytest.fixture
 def docs(store):
     """A collection half of whose items have vectors by both models."""
@@ -40,7 +46,7 @@ def docs(store):
 
 @pytest.mark.parametrize("rows", [10, 50, 1000])
 def test_a_batch_for_the_wrong_space_is_refused_with_both_names_and_the_evidence(docs, rows):
-    version = docs.version
+    version, files = docs.version, files_of(docs)
     for ours, theirs, wrong in (("v1", "v2", NEW), ("v2", "v1", OLD)):
         with pytest.raises(SpaceMismatchError) as caught:
             docs.upsert(ids=names(rows, N), vectors=wrong.embed(rows, start=9), space=ours)
@@ -53,6 +59,7 @@ def test_a_batch_for_the_wrong_space_is_refused_with_both_names_and_the_evidence
         assert "guard='off'" in said
     assert docs.version == version
     assert len(docs) == N
+    assert files_of(docs) == files, "what was written while the guard looked is taken away"
 
 
 def test_add_vectors_refuses_them_too_and_writes_nothing(docs):

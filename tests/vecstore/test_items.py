@@ -6,6 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+import vecstore.ids
+from vecstore.errors import InvalidArgumentError
 from vecstore.segment_cache import SegmentCache
 from vecstore.snapshot import Snapshot
 from vecstore.storage.items import ROWS_PER_GROUP
@@ -101,3 +103,17 @@ def test_a_commit_reads_no_file_again_that_was_verified_before(store, docs):
     docs.drop_space("v")
     docs.refresh()
     assert len(docs._latest.cache._open) == len(now) - 5, "dropped files are let go of"
+
+
+def test_ids_are_told_apart_by_themselves_where_all_hashes_are_one(store, monkeypatch):
+    monkeypatch.setattr(vecstore.ids, "hash", lambda _: 7, raising=False)
+    docs = store.create_collection("alike")
+    docs.create_space("v", dim=2)
+    docs.upsert(ids=["a", "b", "c"], vectors=[[1, 0], [0, 1], [1, 1]])
+    docs.upsert(ids=["d", "b"], vectors=[[1, 2], [2, 1]], metadata={"n": [1, 2]})
+    assert [docs.get(name).metadata["n"] for name in "abcd"] == [None, 2, None, 1]
+    docs.delete(["a", "z"])
+    assert sorted(item.id for item in docs.get(["b", "c", "d"])) == ["b", "c", "d"]
+    assert len(docs) == 3
+    with pytest.raises(InvalidArgumentError, match="1 of them repeat, such as 'd'"):
+        docs.upsert(ids=["d", "e", "d"], vectors=np.eye(3, 2) + 1)

@@ -237,6 +237,9 @@ class CollectionMachine(RuleBasedStateMachine):
         assert [v.version for v in versions] == list(range(self.docs.version + 1))
         readable = [v.version for v in versions if not v.expired]
         assert sorted(self.history) == readable
+        # What a commit makes of the version before is what others read.
+        known = self.docs._latest.refresh().snapshot.state
+        assert known == self.docs._catalog.state(self.docs._record.id)
 
     def search_all(self, reader, model, seed, k):
         for name, space in model.spaces.items():

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vecstore_translators.errors import InvalidArgumentError
-from vecstore_translators.signature import SpaceSignature
+from vecstore_translators.signature import SpaceSignature, median
 from vecstore_translators.validation import Vectors, as_vectors
 
 __all__ = [
@@ -323,5 +323,5 @@ def _limit(batch: int, fitted: int) -> float:
 def _rescaled(batch: Vectors, own: SpaceSignature) -> bool:
     """Whether lengths lie outside all that the space has, such as raw among unit vectors."""
     lengths = np.log(np.linalg.norm(batch.astype(np.float64), axis=1))
-    away = abs(float(np.median(lengths)) - own.length)
+    away = abs(median(lengths) - own.length)
     return len(batch) >= MIN_CERTAIN and away > _LENGTHS * own.length_spread + 0.1

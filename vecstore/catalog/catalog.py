@@ -31,7 +31,7 @@ from vecstore.catalog.rows import (
     Record,
     committed_by,
     file_record,
-    index_record,
+    index_records,
     record_schema,
     record_version,
     space_record,
@@ -163,12 +163,6 @@ class Catalog:
     # Versions
 
     @retried
-    def version(self, collection_id: str) -> int:
-        """Return the newest version."""
-        with self._database.read() as connection:
-            return collection_row(connection, collection_id).version  # type: ignore[no-any-return]
-
-    @retried
     def state(
         self, collection_id: str, version: int | None = None, *, since: State | None = None
     ) -> State:
@@ -184,6 +178,17 @@ class Catalog:
         """
         with self._database.read() as connection:
             return read_state(connection, collection_id, version, since)
+
+    @retried
+    def newest(
+        self, collection_id: str, *, known: State | None = None
+    ) -> tuple[State, tuple[IndexRecord, ...]]:
+        """Read the newest version, ``known`` itself if it is that, and the registered indexes."""
+        with self._database.read() as connection:
+            state = known
+            if state is None or collection_row(connection, collection_id).version != state.version:
+                state = read_state(connection, collection_id, None, known)
+            return state, index_records(connection, collection_id)
 
     @retried
     def versions(self, collection_id: str) -> list[VersionRecord]:
@@ -235,7 +240,7 @@ class Catalog:
     def reserve_row_ids(self, collection_id: str, count: int) -> int:
         """Reserve ``count`` consecutive row ids for ever and return the first."""
         table = tables.collections
-        with self._database.write() as connection:
+        with self._database.write(sign=False) as connection:
             end = connection.execute(
                 update(table)
                 .where(table.c.id == collection_id)
@@ -344,10 +349,8 @@ class Catalog:
     @retried
     def indexes(self, collection_id: str) -> list[IndexRecord]:
         """Return the registered indexes."""
-        table = tables.indexes
         with self._database.read() as connection:
-            rows = connection.execute(select(table).where(table.c.collection_id == collection_id))
-            return [index_record(row) for row in rows]
+            return list(index_records(connection, collection_id))
 
     @retried
     def replace_index(

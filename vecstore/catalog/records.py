@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal, final
 
@@ -161,7 +161,6 @@ class State:
 
     collection: CollectionRecord
     version: int
-    next_row_id: int
     schema: pa.Schema
     spaces: tuple[SpaceRecord, ...]
     files: tuple[FileRecord, ...]
@@ -179,6 +178,19 @@ class State:
         if last is None or last.restored_version is None:
             return last
         return next((d for d in self.defaults if d.version == last.restored_version), None)
+
+    def after(self, changes: Changes, version: int) -> State | None:
+        """Return what a commit upon this version has made; None if it changed more than rows."""
+        if not changes.rows_only:
+            return None
+        added = (replace(file, added_version=version) for file in changes.add_files)
+        removed = frozenset(changes.remove_files)
+        return replace(
+            self,
+            version=version,
+            schema=self.schema if changes.schema is None else changes.schema,
+            files=(*(file for file in self.files if file.id not in removed), *added),
+        )
 
 
 @final
@@ -228,6 +240,14 @@ class Changes:
     remove_translators: tuple[str, ...] = ()
     schema: pa.Schema | None = None
     checkpoint: tuple[str, Mapping[str, Any]] | None = None
+
+    @property
+    def rows_only(self) -> bool:
+        """Whether spaces, translators and what is chosen for them stay as they are."""
+        spaces = (*self.add_spaces, *self.remove_spaces, *self.retire_spaces)
+        translators = (*self.add_translators, *self.remove_translators)
+        chosen = (self.default, self.lexical_weight)
+        return not spaces and not translators and chosen == (None, None)
 
     @property
     def paths(self) -> tuple[str, ...]:

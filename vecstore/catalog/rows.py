@@ -27,7 +27,7 @@ __all__ = [
     "committed_by",
     "default_records",
     "file_record",
-    "index_record",
+    "index_records",
     "lexical_weights",
     "record_schema",
     "record_version",
@@ -281,8 +281,14 @@ def translator_record(row: Row[Any]) -> TranslatorRecord:
     )
 
 
-def index_record(row: Row[Any]) -> IndexRecord:
-    """Read an index."""
+def index_records(connection: Connection, collection_id: str) -> tuple[IndexRecord, ...]:
+    """Return the registered indexes of a collection."""
+    table = tables.indexes
+    rows = connection.execute(select(table).where(table.c.collection_id == collection_id))
+    return tuple(map(_index_record, rows))
+
+
+def _index_record(row: Row[Any]) -> IndexRecord:
     return IndexRecord(
         id=row.id,
         space=row.space,

@@ -63,7 +63,6 @@ def read_state(
     return State(
         collection=CollectionRecord(id=current.id, name=current.name, directory=current.directory),
         version=number,
-        next_row_id=current.next_row_id,
         schema=pa.ipc.read_schema(pa.py_buffer(schema)),
         # All of them each time: they are few, and what is known of one may change.
         spaces=visible_records(

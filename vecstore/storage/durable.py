@@ -73,12 +73,16 @@ def append(file: BinaryIO, data: bytes) -> None:
 
 def make_folder(folder: Path) -> None:
     """Create a folder and make its entry in every new parent durable."""
-    if folder.is_dir():
-        return
-    make_folder(folder.parent)
-    reach(Failpoint.FOLDER_MAKE, folder)
-    folder.mkdir(exist_ok=True)
-    sync_folder(folder.parent)
+    new: list[Path] = []
+    while not folder.is_dir():
+        new.insert(0, folder)
+        folder = folder.parent
+    for made in new:
+        reach(Failpoint.FOLDER_MAKE, made)
+        made.mkdir(exist_ok=True)
+    # When all are made: a file system's journal takes them at once with the first sync.
+    for made in new:
+        sync_folder(made.parent)
 
 
 def sync_folder(folder: Path) -> None:
