@@ -275,7 +275,8 @@ def filtered_costs(
     batch is scanned by matrix products, in an eighth of it. A step of the walk (``ef`` of them)
     reads the scattered neighbours of a row: 20. The lists cost 0.3 for each centre, 6 for each
     list looked at and 0.02 for each row in it, left out or not, and every candidate is read from
-    its own place, 3; a single query pays 100 for the way there (docs/design/0012).
+    its own place, 3; a single query pays 100 for the way there, and a batch half of it all, since
+    its queries share the centres (docs/design/0012).
 
     Examples
     --------
@@ -291,5 +292,6 @@ def filtered_costs(
     if nlist:
         visited = widened_nprobe(nprobe, nlist, eligible=eligible, total=total, coded=True)
         read = 6 * visited + 0.02 * visited / nlist * total + 0.3 * nlist
-        costs["lists"] = read + 3 * _REFINE * k + (100 if single else 0)
+        read += 3 * _REFINE * k
+        costs["lists"] = read + 100 if single else read / 2
     return costs
