@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self, final
+from typing import Any, Self, TypeAlias, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,10 @@ from vecstore.indexes.faiss_gpu import Gpu, GpuCopies
 from vecstore.indexes.faiss_library import load_faiss, threads
 from vecstore.rows import RowSet
 
-__all__ = ["FaissBody", "faiss_metric", "selector"]
+__all__ = ["FaissBody", "MakeParameters", "faiss_metric", "selector"]
+
+MakeParameters: TypeAlias = Callable[[Any, int, Any], Any]
+"""Called with faiss, how far to look and FAISS's selector of rows; returns search parameters."""
 
 # Rows handed to FAISS at once: large enough for its threads, small enough for progress,
 # cancellation and memory.
@@ -137,17 +140,14 @@ class FaissBody:
                 parts.append(faiss.rev_swig_ptr(lists.get_ids(number), size).copy())
         return np.concatenate(parts)
 
-    def parameters(
-        self, make: Callable[[Any, int, Any], Any], effort: int, allowed: RowSet | None
-    ) -> Any:
+    def parameters(self, make: MakeParameters, effort: int, allowed: RowSet | None) -> Any:
         """Return FAISS's search parameters, those of the last search where they are the same.
 
         Made anew for every query they would take a tenth of it.
 
         Parameters
         ----------
-        make : callable
-            Called with faiss, the effort and FAISS's selector of the rows.
+        make : MakeParameters
         effort : int
         allowed : RowSet or None
         """

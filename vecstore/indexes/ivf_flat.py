@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, final
 
-import numpy as np
-from numpy.typing import NDArray
-
-from vecstore.indexes.base import Answer, Index, IndexPlan, Progress
+from vecstore.indexes.base import IndexPlan, Progress
 from vecstore.indexes.blocks import Block, sample_rows
 from vecstore.indexes.faiss_body import FaissBody, faiss_metric
 from vecstore.indexes.faiss_gpu import DEVICE_SPEC
 from vecstore.indexes.faiss_library import load_faiss
+from vecstore.indexes.list_index import ListIndex
 from vecstore.indexes.lists import (
     LIST_SPECS,
     SEED,
-    search_lists,
-    settle_lists,
     trained_quantizer,
     training_rows,
 )
-from vecstore.indexes.parameters import ParameterSpec, ParameterValue
-from vecstore.rows import RowSet
+from vecstore.indexes.parameters import ParameterSpec
 
 __all__ = ["IvfFlatIndex"]
 
 
 @final
-class IvfFlatIndex(Index[FaissBody]):
+class IvfFlatIndex(ListIndex):
     """Inverted lists of float32 vectors; a search scans the lists nearest to the query.
 
     Memory 4 d + 8 bytes per row. Scores are exact for the rows found. Quick to build, and a
@@ -41,16 +36,8 @@ class IvfFlatIndex(Index[FaissBody]):
     """
 
     kind = "ivf_flat"
-    exact = False
     exact_scores = True
-    supports_filter = True
     specs: ClassVar[tuple[ParameterSpec, ...]] = (*LIST_SPECS, DEVICE_SPEC)
-
-    @classmethod
-    def _settle(
-        cls, parameters: Mapping[str, ParameterValue], rows: int, dim: int
-    ) -> Mapping[str, ParameterValue]:
-        return settle_lists(parameters, rows)
 
     @classmethod
     def _build(cls, blocks: Sequence[Block], plan: IndexPlan, progress: Progress) -> FaissBody:
@@ -66,23 +53,3 @@ class IvfFlatIndex(Index[FaissBody]):
     @classmethod
     def _open(cls, source: Path | bytes, payload_bytes: int, plan: IndexPlan) -> FaissBody:
         return FaissBody.open(source, payload_bytes, plan, inner=("IndexIVFFlat",))
-
-    def _search(
-        self,
-        queries: NDArray[np.float32],
-        k: int,
-        allowed: RowSet | None,
-        eligible: int,
-        settings: Mapping[str, ParameterValue],
-    ) -> Answer:
-        return search_lists(
-            self._body,
-            queries,
-            k,
-            allowed,
-            eligible=eligible,
-            total=len(self),
-            settings=settings,
-            coded=False,
-            device=str(settings["device"]),
-        )

@@ -7,26 +7,23 @@ from pathlib import Path
 from typing import ClassVar, final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vecstore.errors import InvalidArgumentError
-from vecstore.indexes.base import Answer, Index, IndexPlan, Progress
+from vecstore.indexes.base import IndexPlan, Progress
 from vecstore.indexes.blocks import Block, sample_rows
 from vecstore.indexes.faiss_body import FaissBody, faiss_metric
 from vecstore.indexes.faiss_gpu import DEVICE_SPEC
 from vecstore.indexes.faiss_library import load_faiss
+from vecstore.indexes.list_index import ListIndex
 from vecstore.indexes.lists import (
     LIST_SPECS,
     REFINE_SPEC,
     SEED,
-    scan_beats_lists,
-    search_lists,
     settle_lists,
     trained_quantizer,
     training_rows,
 )
 from vecstore.indexes.parameters import ParameterSpec, ParameterValue
-from vecstore.rows import RowSet
 
 __all__ = ["FAST_BITS", "FAST_LISTS", "IvfPqIndex", "product_lists"]
 
@@ -41,7 +38,7 @@ FAST_LISTS = "IndexIVFPQFastScan"
 
 
 @final
-class IvfPqIndex(Index[FaissBody]):
+class IvfPqIndex(ListIndex):
     """Inverted lists of product codes: m parts of a vector, each one of 2^nbits words.
 
     Memory m nbits / 8 + 8 bytes per row. Candidates found by the codes are ranked by their
@@ -59,9 +56,7 @@ class IvfPqIndex(Index[FaissBody]):
     """
 
     kind = "ivf_pq"
-    exact = False
     exact_scores = False
-    supports_filter = True
     specs: ClassVar[tuple[ParameterSpec, ...]] = (
         *LIST_SPECS,
         ParameterSpec(
@@ -108,31 +103,6 @@ class IvfPqIndex(Index[FaissBody]):
     def _open(cls, source: Path | bytes, payload_bytes: int, plan: IndexPlan) -> FaissBody:
         inner = FAST_LISTS if plan.parameters["nbits"] == FAST_BITS else "IndexIVFPQ"
         return FaissBody.open(source, payload_bytes, plan, inner=(inner,))
-
-    def _scan_pays(
-        self, n_queries: int, eligible: int, settings: Mapping[str, ParameterValue]
-    ) -> bool:
-        few = super()._scan_pays(n_queries, eligible, settings)
-        return few or scan_beats_lists(eligible, settings, n_queries=n_queries)
-
-    def _search(
-        self,
-        queries: NDArray[np.float32],
-        k: int,
-        allowed: RowSet | None,
-        eligible: int,
-        settings: Mapping[str, ParameterValue],
-    ) -> Answer:
-        return search_lists(
-            self._body,
-            queries,
-            k,
-            allowed,
-            eligible=eligible,
-            total=len(self),
-            settings=settings,
-            device=str(settings["device"]),
-        )
 
 
 def product_lists(blocks: Sequence[Block], plan: IndexPlan, progress: Progress) -> FaissBody:

@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, final
 
-import numpy as np
-from numpy.typing import NDArray
-
-from vecstore.indexes.base import Answer, Index, IndexPlan, Progress
+from vecstore.indexes.base import IndexPlan, Progress
 from vecstore.indexes.blocks import Block, sample_rows
-from vecstore.indexes.faiss_body import FaissBody, faiss_metric
+from vecstore.indexes.faiss_body import FaissBody, MakeParameters, faiss_metric
 from vecstore.indexes.faiss_library import load_faiss
+from vecstore.indexes.list_index import ListIndex
 from vecstore.indexes.lists import (
     LIST_SPECS,
     REFINE_SPEC,
     SEED,
-    scan_beats_lists,
-    search_lists,
-    settle_lists,
     trained_quantizer,
     training_rows,
 )
 from vecstore.indexes.parameters import ParameterSpec, ParameterValue
-from vecstore.rows import RowSet
 
 __all__ = ["IvfRabitqIndex"]
 
 
 @final
-class IvfRabitqIndex(Index[FaissBody]):
+class IvfRabitqIndex(ListIndex):
     """Inverted lists of RaBitQ codes: the signs of a randomly rotated residual.
 
     Memory d / 8 + 16 bytes per row, a 25th of the vectors at 384 dimensions. Candidates found
@@ -45,9 +39,7 @@ class IvfRabitqIndex(Index[FaissBody]):
     """
 
     kind = "ivf_rabitq"
-    exact = False
     exact_scores = False
-    supports_filter = True
     specs: ClassVar[tuple[ParameterSpec, ...]] = (
         *LIST_SPECS,
         ParameterSpec(
@@ -60,12 +52,6 @@ class IvfRabitqIndex(Index[FaissBody]):
         ),
         REFINE_SPEC,
     )
-
-    @classmethod
-    def _settle(
-        cls, parameters: Mapping[str, ParameterValue], rows: int, dim: int
-    ) -> Mapping[str, ParameterValue]:
-        return settle_lists(parameters, rows)
 
     @classmethod
     def _build(cls, blocks: Sequence[Block], plan: IndexPlan, progress: Progress) -> FaissBody:
@@ -87,34 +73,12 @@ class IvfRabitqIndex(Index[FaissBody]):
     def _open(cls, source: Path | bytes, payload_bytes: int, plan: IndexPlan) -> FaissBody:
         return FaissBody.open(source, payload_bytes, plan, inner=("IndexIVFRaBitQ",))
 
-    def _scan_pays(
-        self, n_queries: int, eligible: int, settings: Mapping[str, ParameterValue]
-    ) -> bool:
-        few = super()._scan_pays(n_queries, eligible, settings)
-        return few or scan_beats_lists(eligible, settings, n_queries=n_queries)
-
-    def _search(
-        self,
-        queries: NDArray[np.float32],
-        k: int,
-        allowed: RowSet | None,
-        eligible: int,
-        settings: Mapping[str, ParameterValue],
-    ) -> Answer:
-        return search_lists(
-            self._body,
-            queries,
-            k,
-            allowed,
-            eligible=eligible,
-            total=len(self),
-            settings=settings,
-            search_parameters=_coded(int(settings["query_bits"])),
-        )
+    def _faiss_parameters(self, settings: Mapping[str, ParameterValue]) -> MakeParameters:
+        return _coded(int(settings["query_bits"]))
 
 
 @lru_cache
-def _coded(query_bits: int) -> Callable[[Any, int, Any], Any]:
+def _coded(query_bits: int) -> MakeParameters:
     """Return what makes the parameters of a search with queries of so many bits."""
 
     def make(faiss: Any, nprobe: int, chosen: Any) -> Any:

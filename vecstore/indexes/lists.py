@@ -7,7 +7,7 @@ be cancelled), and how many of them a search visits, under a filter too.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from vecstore.indexes.base import Answer, IndexPlan, Progress
 from vecstore.indexes.exact import BATCH
-from vecstore.indexes.faiss_body import FaissBody, faiss_metric
+from vecstore.indexes.faiss_body import FaissBody, MakeParameters, faiss_metric
 from vecstore.indexes.faiss_gpu import LEAST_SHARE, Gpu, find_gpu, lengthened
 from vecstore.indexes.faiss_library import load_faiss
 from vecstore.indexes.filtered import widened
@@ -28,6 +28,7 @@ __all__ = [
     "REFINE_SPEC",
     "TRAINING_ROWS",
     "first_nprobe",
+    "plain_parameters",
     "scan_beats_lists",
     "search_lists",
     "settle_lists",
@@ -136,7 +137,8 @@ def trained_quantizer(sample: NDArray[np.float32], plan: IndexPlan, progress: Pr
     return quantizer
 
 
-def _plain(faiss: Any, nprobe: int, chosen: Any) -> Any:
+def plain_parameters(faiss: Any, nprobe: int, chosen: Any) -> Any:
+    """Return FAISS's parameters of a search of inverted lists."""
     return faiss.SearchParametersIVF(nprobe=nprobe, sel=chosen)
 
 
@@ -149,7 +151,7 @@ def search_lists(
     eligible: int,
     total: int,
     settings: Mapping[str, ParameterValue],
-    search_parameters: Callable[[Any, int, Any], Any] = _plain,
+    search_parameters: MakeParameters = plain_parameters,
     coded: bool = True,
     device: str | None = None,
 ) -> Answer:
@@ -200,7 +202,7 @@ def _proposed(
     nprobe: int,
 ) -> Answer | None:
     """Return k of ``width`` candidates of a GPU, those that a mask leaves; None for the CPU."""
-    found = body.propose(gpu, queries, width, _plain(load_faiss(), nprobe, None))
+    found = body.propose(gpu, queries, width, plain_parameters(load_faiss(), nprobe, None))
     if found is None or allowed is None:
         return found
     scores, row_ids = found
