@@ -117,3 +117,20 @@ def test_ids_are_told_apart_by_themselves_where_all_hashes_are_one(store, monkey
     assert len(docs) == 3
     with pytest.raises(InvalidArgumentError, match="1 of them repeat, such as 'd'"):
         docs.upsert(ids=["d", "e", "d"], vectors=np.eye(3, 2) + 1)
+
+
+def test_a_write_goes_on_where_no_thread_can_be_had(tmp_path, monkeypatch):
+    started = []
+
+    def refuse(thread):
+        started.append(thread.name)
+        raise RuntimeError("can't start new thread")
+
+    with vecstore.open(tmp_path / "store") as store:
+        docs = store.create_collection("docs")
+        docs.create_space("v1", dim=3)
+        with monkeypatch.context() as patch:
+            patch.setattr("threading.Thread.start", refuse)
+            docs.upsert(ids=["a", "b"], vectors=np.eye(2, 3))
+        assert started[:2] == ["vecstore-write", "vecstore-write"]
+        assert docs.search(np.eye(3)[1], k=1).ids == ["b"]
